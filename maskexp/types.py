@@ -1,0 +1,141 @@
+"""The words that every room speaks: :class:`Batch`, :class:`Prediction` and :class:`DataSpec`.
+
+Datamodules yield batches, networks turn images into predictions, and metrics, gallery, tables and export know
+nothing else. A new method or a new data set that keeps to these three contracts gets all of them for free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, TypedDict
+
+import torch.nn.functional as F
+from torch import Tensor
+
+ForegroundKind = Literal["segmentation", "box", "none"]
+Interpolation = Literal["nearest", "bilinear"]
+
+__all__ = ["Batch", "DataSpec", "ForegroundKind", "Interpolation", "Prediction"]
+
+
+class Batch(TypedDict):
+    """What every datamodule yields.
+
+    Attributes:
+        image: ``(B, 3, H, W)``, uint8 until it is on the device, then float in [0, 1].
+        label: ``(B,)`` int64 class index.
+        attribute: ``(B,)`` int64 index of the spurious factor, -1 where there is none.
+        group: ``(B,)`` int64 index of label × attribute, -1 where there is none.
+        foreground: ``(B, 1, H, W)`` bool ground truth, all False where there is none.
+        has_foreground: ``(B,)`` bool.
+        index: ``(B,)`` int64 row of the sample in its split.
+    """
+
+    image: Tensor
+    label: Tensor
+    attribute: Tensor
+    group: Tensor
+    foreground: Tensor
+    has_foreground: Tensor
+    index: Tensor
+
+
+@dataclass(slots=True)
+class Prediction:
+    """What every network returns.
+
+    Attributes:
+        logits: ``(B, K)`` class scores before the softmax.
+        attribution: ``(B, 1, h, w)`` float in [0, 1], the map that explains the prediction. For a network with masks
+            it is the mask that took part in the prediction; None for a plain classifier.
+        masks: one ``(B, 1, h, w)`` mask per masked stage, in the order in which the network computes them.
+        interpolation: how ``attribution`` and ``masks`` extend from their grid to pixels: ``nearest`` for the
+            cells of a binary mask, ``bilinear`` for a smooth map.
+        features: ``(B, C, h, w)`` the last spatial map before pooling, from which Grad-CAM is computed.
+        extras: whatever else the objective of the method needs.
+    """
+
+    logits: Tensor
+    attribution: Tensor | None = None
+    masks: tuple[Tensor, ...] = ()
+    interpolation: Interpolation = "bilinear"
+    features: Tensor | None = None
+    extras: dict[str, Tensor | tuple[Tensor, ...]] = field(default_factory=dict)
+
+    def attribution_at(self, size: tuple[int, int]) -> Tensor | None:
+        """Return the attribution on a ``size`` pixel grid as ``(B, 1, H, W)`` float32, or None where there is none."""
+        return None if self.attribution is None else resize_map(self.attribution, size, self.interpolation)
+
+
+def resize_map(values: Tensor, size: tuple[int, int], interpolation: Interpolation) -> Tensor:
+    """Resize maps ``(B, 1, h, w)`` to ``size`` as float32, by cell (``nearest``) or smoothly (``bilinear``)."""
+    values = values.float()
+    if values.shape[-2:] == size:
+        return values
+    if interpolation == "nearest":
+        return F.interpolate(values, size=size, mode="nearest")
+    return F.interpolate(values, size=size, mode="bilinear", align_corners=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DataSpec:
+    """What a datamodule says about its data, saved in every checkpoint.
+
+    Attributes:
+        name: data set, e.g. ``waterbirds``.
+        variant: release or recipe, e.g. ``complete95``, or ``custom`` for a folder of the same layout with other counts.
+        class_names: one name per label.
+        attribute_names: one name per value of the spurious factor; empty where there is none.
+        group_names: one name per group, in the order of ``label * len(attribute_names) + attribute``.
+        image_size: (height, width) in pixels of the images that reach the network.
+        train_group_counts: training samples per group; weights of the adjusted accuracy.
+        foreground: what the foreground is: ``segmentation``, ``box`` or ``none``.
+    """
+
+    name: str
+    variant: str
+    class_names: tuple[str, ...]
+    attribute_names: tuple[str, ...]
+    group_names: tuple[str, ...]
+    image_size: tuple[int, int]
+    train_group_counts: tuple[int, ...]
+    foreground: ForegroundKind
+
+    def __post_init__(self) -> None:
+        """Check that groups, names and counts agree."""
+        expected = len(self.class_names) * len(self.attribute_names)
+        if len(self.group_names) != expected or len(self.train_group_counts) != expected:
+            raise ValueError(
+                f"{len(self.class_names)} classes and {len(self.attribute_names)} attributes make {expected} groups, but "
+                f"{len(self.group_names)} group names and {len(self.train_group_counts)} training counts were given"
+            )
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes K."""
+        return len(self.class_names)
+
+    @property
+    def num_groups(self) -> int:
+        """Number of groups G; 0 where the data has no spurious attribute."""
+        return len(self.group_names)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the specification as plain lists, strings and integers, safe for any checkpoint or JSON file."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> DataSpec:
+        """Rebuild a specification from :meth:`to_dict`'s result.
+
+        Raises:
+            ValueError: if a field is missing or unknown.
+        """
+        names = {f.name for f in fields(cls)}
+        if set(values) != names:
+            raise ValueError(
+                f"a DataSpec needs the fields {sorted(names)}; missing {sorted(names - set(values))}, "
+                f"unknown {sorted(set(values) - names)}"
+            )
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
