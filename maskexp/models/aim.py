@@ -1,0 +1,146 @@
+"""AIM's network: a top-down path that masks each stage of a backbone and decides from what is left.
+
+Alshami, Agnihotri, Schiele, Keuper: "AIM: Amending Inherent Interpretability via Self-Supervised Masking", ICCV 2025.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import Tensor, nn
+
+from maskexp.masking import AIMEstimator, GumbelBinarizer, merge_masks, upsample_nearest
+from maskexp.masking.binarize import GumbelForm
+from maskexp.models.backbones import HUB, Backbone
+from maskexp.types import Prediction
+
+Pooling = Literal["all", "active"]
+
+
+class AIMNetwork(nn.Module):
+    r"""AIM[s, ·]: masks on the last *s* stages of a backbone, fused from the deepest stage up.
+
+    For each used stage with backbone feature :math:`F_l`: a mask estimator :math:`M_l` and the Gumbel binariser
+    :math:`G` give :math:`B_l = G(M_l(F_l))`, a feature branch :math:`T_l` gives :math:`O_l = T_l(F_l) \odot B_l`, and
+    the fusion is :math:`P_l = O_l + \mathrm{Up}(P_{l+1})` with nearest-neighbour upsampling. Each :math:`O_l` has a
+    classifier of its own; the decision is taken from the final :math:`P`, which is zero wherever no mask is active.
+    With one stage the two coincide.
+
+    The mask is faithful in feature space: a hidden pixel can still reach an active cell through the receptive field.
+
+    Args:
+        backbone: timm's name of the network, or one of our variants.
+        num_classes: classes K.
+        stages: *s*, how many of the last stages take part; 2 in the paper's tables.
+        weights: ``timm``, a file, or None.
+        image_size: (height, width) of the images.
+        frozen_backbone: train only what AIM adds.
+        feature_width: channels of the feature branches and of the fused map (inferred: FPN, and the paper's overhead).
+        estimator_reduction: hidden width of an estimator is C_l divided by this (inferred from the overhead).
+        estimator_blocks: residual blocks of an estimator (paper, as summarised: 3).
+        global_branch: whether the estimator adds a pooled vector (paper; how it is added is inferred).
+        initial_bias: first bias of the mask logits; positive starts with active masks (inferred).
+        gumbel: ``sigmoid`` or ``softmax2`` (inferred).
+        temperature: of the straight-through gradient (inferred).
+        eval_noise: draw masks in evaluation too (inferred: no).
+        pooling: average over ``all`` positions, or over the ``active`` ones only, which hides the mask's area from the
+            classifier (inferred: all).
+    """
+
+    def __init__(
+        self,
+        backbone: str,
+        num_classes: int,
+        stages: int = 2,
+        weights: str | None = HUB,
+        image_size: tuple[int, int] = (224, 224),
+        frozen_backbone: bool = False,
+        feature_width: int = 256,
+        estimator_reduction: int = 8,
+        estimator_blocks: int = 3,
+        global_branch: bool = True,
+        initial_bias: float = 2.0,
+        gumbel: GumbelForm = "sigmoid",
+        temperature: float = 1.0,
+        eval_noise: bool = False,
+        pooling: Pooling = "all",
+    ) -> None:
+        super().__init__()
+        if pooling not in ("all", "active"):
+            raise ValueError(f"unknown pooling {pooling!r}; choose all or active")
+        self.backbone = Backbone(backbone, stages, weights, image_size, frozen_backbone)
+        self.binarizer = GumbelBinarizer(gumbel, temperature, eval_noise)
+        self.pooling = pooling
+        deepest_first = self.backbone.channels[::-1]
+        self.estimators = nn.ModuleList(
+            AIMEstimator(
+                channels,
+                max(channels // estimator_reduction, 8),
+                estimator_blocks,
+                global_branch,
+                self.binarizer.logit_channels,
+                initial_bias,
+            )
+            for channels in deepest_first
+        )
+        self.branches = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(channels, feature_width, kernel_size=1),
+                nn.Conv2d(feature_width, feature_width, kernel_size=3, padding=1),
+            )
+            for channels in deepest_first
+        )
+        self.head = nn.Linear(feature_width, num_classes)
+        self.stage_heads = nn.ModuleList(
+            nn.Linear(feature_width, num_classes) for _ in deepest_first if stages > 1
+        )
+
+    def forward(self, images: Tensor, masks: Sequence[Tensor] | None = None) -> Prediction:
+        """Classify images from the regions that the masks keep.
+
+        Args:
+            images: ``(B, 3, H, W)`` in [0, 1].
+            masks: ``(B, 1, h_l, w_l)`` masks, deepest stage first, that take the place of the network's own.
+
+        Returns:
+            A prediction whose ``masks`` are B_l, deepest stage first; ``attribution`` is their union on the finest
+            grid; ``features`` is the fused map P; ``extras["stage_logits"]`` holds the logits of the stage classifiers.
+        """
+        features = self.backbone(images)[::-1]
+        if masks is None:
+            masks = [self.binarizer(estimator(f)) for estimator, f in zip(self.estimators, features, strict=True)]
+        sparse = [branch(f) * mask for branch, f, mask in zip(self.branches, features, masks, strict=True)]
+
+        fused = sparse[0]
+        for stage in sparse[1:]:
+            fused = stage + upsample_nearest(fused, (stage.shape[-2], stage.shape[-1]))
+        merged = merge_masks(masks)
+
+        logits = self.head(self._pool(fused, merged))
+        stage_logits = [
+            head(self._pool(stage, mask)) for head, stage, mask in zip(self.stage_heads, sparse, masks, strict=False)
+        ]
+        return Prediction(
+            logits=logits,
+            attribution=merged,
+            masks=tuple(masks),
+            interpolation="nearest",
+            features=fused,
+            extras={"stage_logits": tuple(stage_logits)},
+        )
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Return logits ``(B, K)`` for a fused map ``(B, feature_width, h, w)``, from which Grad-CAM differentiates."""
+        logits: Tensor = self.head(self._pool(features, (features != 0).any(dim=1, keepdim=True)))
+        return logits
+
+    def as_map(self, features: Tensor) -> Tensor:
+        """Return the fused map as it is: it already lies on a grid."""
+        return features
+
+    def _pool(self, features: Tensor, mask: Tensor) -> Tensor:
+        """Average ``(B, C, h, w)`` over all or over the active positions; an empty mask gives zeros."""
+        if self.pooling == "all":
+            return features.mean(dim=(2, 3))
+        return features.sum(dim=(2, 3)) / mask.to(features.dtype).sum(dim=(2, 3)).clamp(min=1)

@@ -1,0 +1,178 @@
+"""Backbones: any timm network as a feature pyramid or as a whole classifier, by name.
+
+Weights come from timm's hub, from a local file, or from nowhere. Every backbone takes images in [0, 1] and
+normalises them with the statistics of its own weights.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import timm
+import torch
+from torch import Tensor, nn
+
+HUB = "timm"
+"""The value of ``weights`` that asks for timm's default pretrained weights of the network."""
+
+
+def create_timm(name: str, weights: str | None, image_size: tuple[int, int], **options: Any) -> nn.Module:
+    """Create a timm network, or one of our variants of it, with the weights asked for.
+
+    Besides timm's names, ``resnet50_v1``, ``resnet101_v1`` and ``resnet152_v1`` name the first kind of ResNet,
+    which strides in the first 1×1 convolution of a block instead of the 3×3 one (He et al., CVPR 2016; the layout of
+    the Keras and Caffe weights).
+
+    Args:
+        name: name of the network.
+        weights: ``timm`` for the hub's default weights, a path to a ``.safetensors`` or PyTorch state dictionary with
+            timm's names, or None for random weights.
+        image_size: (height, width), for networks that are built for one size.
+        options: further arguments of :func:`timm.create_model`.
+
+    Raises:
+        ValueError: if no such network exists, or the file does not fit it.
+        FileNotFoundError: if ``weights`` is a path to no file.
+    """
+    base, adapt = _VARIANTS.get(name, (name, None))
+    if not timm.is_model(base):
+        close = difflib.get_close_matches(base, [*timm.list_models(), *_VARIANTS], n=3)
+        hint = f"did you mean {', '.join(close)}?" if close else "timm.list_models() names them all"
+        raise ValueError(f"timm has no network called {name!r}; {hint}")
+    config = timm.get_pretrained_cfg(base)
+    if config is not None and config.fixed_input_size:
+        options["img_size"] = image_size
+    if weights is not None:
+        options["pretrained"] = True
+        if weights != HUB:
+            options["pretrained_cfg_overlay"] = {"state_dict": _read_state_dict(weights)}
+        elif adapt is not None:
+            raise ValueError(f"timm's hub has no weights for {name!r}; give a file or weights: null")
+    try:
+        network = timm.create_model(base, **options)
+    except RuntimeError as error:
+        if weights is None or "state_dict" not in str(error):
+            raise
+        raise ValueError(f"the weights {weights!r} do not fit the network {name!r}: {error}") from error
+    if adapt is not None:
+        adapt(network)
+    return network
+
+
+class Backbone(nn.Module):
+    """The last stages of a timm network as a feature pyramid.
+
+    Any network that timm serves with ``features_only`` works, hierarchical transformers (Swin) included: their
+    channels-last maps are turned round.
+
+    Args:
+        name: timm's name of the network, or one of our variants (:func:`create_timm`).
+        stages: how many of the last stages to return.
+        weights: ``timm``, a file, or None (:func:`create_timm`).
+        image_size: (height, width) of the images.
+        frozen: keep weights and batch-norm statistics as they are.
+
+    Attributes:
+        channels: channels of each returned stage, shallow to deep.
+        strides: pixels a cell of each returned stage, shallow to deep.
+
+    Raises:
+        ValueError: if the network is unknown, is no pyramid, or has fewer stages.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        stages: int = 1,
+        weights: str | None = HUB,
+        image_size: tuple[int, int] = (224, 224),
+        frozen: bool = False,
+    ) -> None:
+        super().__init__()
+        _check_stages(name, stages, image_size)
+        self.name = name
+        self.network = create_timm(
+            name, weights, image_size, features_only=True, out_indices=tuple(range(-stages, 0))
+        )
+        info: Any = self.network.feature_info
+        self.channels: tuple[int, ...] = tuple(info.channels())
+        self.strides: tuple[int, ...] = tuple(info.reduction())
+        self.channels_last = str(getattr(self.network, "output_fmt", "NCHW")).endswith("NHWC")
+        self.normalize = Normalize.of(self.network)
+        self.frozen = frozen
+        if frozen:
+            self.requires_grad_(False)
+        self.train(self.training)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Return features ``(B, C_i, H / stride_i, W / stride_i)``, shallow to deep, for images ``(B, 3, H, W)``."""
+        features: list[Tensor] = self.network(self.normalize(images))
+        return [stage.permute(0, 3, 1, 2) for stage in features] if self.channels_last else features
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Switch to training mode; a frozen backbone stays in evaluation mode."""
+        return super().train(mode and not self.frozen)
+
+
+class Normalize(nn.Module):
+    """Subtract a mean and divide by a standard deviation per channel, ``(B, 3, H, W) -> (B, 3, H, W)``."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+
+    @classmethod
+    def of(cls, network: nn.Module) -> Normalize:
+        """Return the normalisation that a timm network's weights were trained with."""
+        config: Any = network.pretrained_cfg
+        return cls(tuple(config["mean"]), tuple(config["std"]))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalise images in [0, 1]."""
+        return (images - self.mean) / self.std
+
+
+def _check_stages(name: str, stages: int, image_size: tuple[int, int]) -> None:
+    """Refuse a number of stages that the network does not have, before any weights are read."""
+    if stages < 1:
+        raise ValueError(f"stages is {stages}; a pyramid needs at least 1 stage")
+    with torch.device("meta"):
+        try:
+            pyramid = create_timm(name, None, image_size, features_only=True, out_indices=(-1,))
+        except (AttributeError, RuntimeError) as error:
+            raise ValueError(f"timm does not serve {name!r} as a feature pyramid: {error}") from error
+    available = len(pyramid.feature_info.info)  # type: ignore[union-attr, arg-type]
+    if stages > available:
+        raise ValueError(f"stages is {stages}, but {name!r} has {available}; choose 1 to {available}")
+
+
+def _read_state_dict(path: str) -> dict[str, Tensor]:
+    """Read a state dictionary from a file that need not be trusted."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"no weights at {path!r}; give a file, 'timm' for the hub's weights, or null for none")
+    if path.endswith(".safetensors"):
+        return safetensors.torch.load_file(path)
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    state: dict[str, Tensor] = content.get("state_dict", content)
+    return state
+
+
+def _stride_in_first_convolution(network: nn.Module) -> None:
+    """Move the stride of each bottleneck from its 3×3 to its first 1×1 convolution."""
+    for module in network.modules():
+        first, second = getattr(module, "conv1", None), getattr(module, "conv2", None)
+        if isinstance(first, nn.Conv2d) and isinstance(second, nn.Conv2d) and first.kernel_size == (1, 1):
+            first.stride, second.stride = second.stride, first.stride
+
+
+_VARIANTS: dict[str, tuple[str, Callable[[nn.Module], None]]] = {
+    f"{name}_v1": (name, _stride_in_first_convolution) for name in ("resnet50", "resnet101", "resnet152")
+}
