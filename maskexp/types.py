@@ -138,4 +138,5 @@ class DataSpec:
                 f"a DataSpec needs the fields {sorted(names)}; missing {sorted(names - set(values))}, "
                 f"unknown {sorted(set(values) - names)}"
             )
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**plain)

@@ -60,9 +60,7 @@ class GumbelBinarizer(nn.Module):
         ValueError: if the temperature is not positive or the form is unknown.
     """
 
-    def __init__(
-        self, form: GumbelForm = "sigmoid", temperature: float = 1.0, eval_noise: bool = False
-    ) -> None:
+    def __init__(self, form: GumbelForm = "sigmoid", temperature: float = 1.0, eval_noise: bool = False) -> None:
         super().__init__()
         if temperature <= 0:
             raise ValueError(f"the Gumbel temperature is {temperature}; it must be greater than 0")

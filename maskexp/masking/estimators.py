@@ -16,7 +16,9 @@ class ResidualBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return ``relu(features + branch(features))``."""
-        return self.activation(features + self.conv2(self.activation(self.conv1(features))))
+        branch = self.conv2(self.activation(self.conv1(features)))
+        result: Tensor = self.activation(features + branch)
+        return result
 
 
 class AIMEstimator(nn.Module):

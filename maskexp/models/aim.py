@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from maskexp.masking import AIMEstimator, GumbelBinarizer, merge_masks, upsample_nearest
 from maskexp.masking.binarize import GumbelForm
 from maskexp.models.backbones import HUB, Backbone
+from maskexp.models.network import Network
 from maskexp.types import Prediction
 
 Pooling = Literal["all", "active"]
 
 
-class AIMNetwork(nn.Module):
+class AIMNetwork(Network):
     r"""AIM[s, ·]: masks on the last *s* stages of a backbone, fused from the deepest stage up.
 
     For each used stage with backbone feature :math:`F_l`: a mask estimator :math:`M_l` and the Gumbel binariser
@@ -72,6 +73,7 @@ class AIMNetwork(nn.Module):
         self.backbone = Backbone(backbone, stages, weights, image_size, frozen_backbone)
         self.binarizer = GumbelBinarizer(gumbel, temperature, eval_noise)
         self.pooling = pooling
+        self.masked_stages = stages
         deepest_first = self.backbone.channels[::-1]
         self.estimators = nn.ModuleList(
             AIMEstimator(
@@ -92,9 +94,7 @@ class AIMNetwork(nn.Module):
             for channels in deepest_first
         )
         self.head = nn.Linear(feature_width, num_classes)
-        self.stage_heads = nn.ModuleList(
-            nn.Linear(feature_width, num_classes) for _ in deepest_first if stages > 1
-        )
+        self.stage_heads = nn.ModuleList(nn.Linear(feature_width, num_classes) for _ in deepest_first if stages > 1)
 
     def forward(self, images: Tensor, masks: Sequence[Tensor] | None = None) -> Prediction:
         """Classify images from the regions that the masks keep.
@@ -135,9 +135,9 @@ class AIMNetwork(nn.Module):
         logits: Tensor = self.head(self._pool(features, (features != 0).any(dim=1, keepdim=True)))
         return logits
 
-    def as_map(self, features: Tensor) -> Tensor:
-        """Return the fused map as it is: it already lies on a grid."""
-        return features
+    def backbone_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters of the backbone."""
+        return list(self.backbone.parameters())
 
     def _pool(self, features: Tensor, mask: Tensor) -> Tensor:
         """Average ``(B, C, h, w)`` over all or over the active positions; an empty mask gives zeros."""

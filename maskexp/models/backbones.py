@@ -95,9 +95,7 @@ class Backbone(nn.Module):
         super().__init__()
         _check_stages(name, stages, image_size)
         self.name = name
-        self.network = create_timm(
-            name, weights, image_size, features_only=True, out_indices=tuple(range(-stages, 0))
-        )
+        self.network = create_timm(name, weights, image_size, features_only=True, out_indices=tuple(range(-stages, 0)))
         info: Any = self.network.feature_info
         self.channels: tuple[int, ...] = tuple(info.channels())
         self.strides: tuple[int, ...] = tuple(info.reduction())

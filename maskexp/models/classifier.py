@@ -8,10 +8,11 @@ from timm.models import VisionTransformer
 from torch import Tensor, nn
 
 from maskexp.models.backbones import HUB, Normalize, create_timm
+from maskexp.models.network import Network
 from maskexp.types import Prediction
 
 
-class Classifier(nn.Module):
+class Classifier(Network):
     """Any timm network with its own pooling and head.
 
     Args:
@@ -37,15 +38,9 @@ class Classifier(nn.Module):
         self.channels_last = str(getattr(self.network, "output_fmt", "NCHW")).endswith("NHWC")
         self.frozen_backbone = frozen_backbone
         if frozen_backbone:
-            self.network.requires_grad_(False)
-            self.head.requires_grad_(True)
+            for parameter in self.backbone_parameters():
+                parameter.requires_grad_(False)
         self.train(self.training)
-
-    @property
-    def head(self) -> nn.Module:
-        """The layers that are new: timm's classifier."""
-        head: nn.Module = self.network.get_classifier()
-        return head
 
     def forward(self, images: Tensor) -> Prediction:
         """Classify images ``(B, 3, H, W)`` in [0, 1]; the prediction has no attribution of its own."""
@@ -66,6 +61,11 @@ class Classifier(nn.Module):
             height, width = self.network.patch_embed.grid_size
             return patches.transpose(1, 2).reshape(features.shape[0], -1, height, width)
         return features.permute(0, 3, 1, 2) if self.channels_last else features
+
+    def backbone_parameters(self) -> list[nn.Parameter]:
+        """Return all parameters but those of timm's classifier layer, which is new."""
+        new = {id(parameter) for parameter in self.network.get_classifier().parameters()}
+        return [parameter for parameter in self.network.parameters() if id(parameter) not in new]
 
     def _features(self, images: Tensor) -> Tensor:
         """Return what the last spatial layer sees.

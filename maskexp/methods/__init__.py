@@ -1,0 +1,9 @@
+"""LightningModules: the objective and the optimisation of one model each."""
+
+from maskexp.methods.aim import AIM
+from maskexp.methods.base import Method
+from maskexp.methods.checkpoint import CheckpointError
+from maskexp.methods.erm import ERM
+from maskexp.methods.loading import load_method
+
+__all__ = ["AIM", "ERM", "CheckpointError", "Method", "load_method"]

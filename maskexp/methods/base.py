@@ -1,0 +1,207 @@
+"""What all methods share: steps, metrics, optimiser, schedule, and what a checkpoint holds."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Literal, cast
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torch.nn import ModuleDict
+
+from maskexp.attribution import grad_cam
+from maskexp.methods.checkpoint import check_classes, data_spec, describe
+from maskexp.methods.evaluation import Evaluation
+from maskexp.methods.optimization import Optimizer, Schedule, cosine_with_warmup, parameter_groups
+from maskexp.models.backbones import HUB
+from maskexp.models.network import Network
+from maskexp.types import Batch, DataSpec, Prediction
+
+
+class Method(LightningModule, ABC):
+    """Base of all methods; a subclass adds its network and its objective.
+
+    The network is built in :meth:`setup` from the datamodule's :class:`~maskexp.types.DataSpec`, or from the one that
+    a checkpoint holds, so that no argument repeats what the data know.
+
+    Args:
+        backbone: name of a timm network, or one of our variants (:func:`maskexp.models.backbones.create_timm`).
+        weights: ``timm`` (the hub's weights), a path to a state dictionary, or None.
+        frozen_backbone: train only what the method adds to the backbone.
+        optimizer: ``adamw`` or ``sgd`` (momentum 0.9).
+        lr: learning rate of the new layers.
+        backbone_lr: learning rate of the backbone.
+        weight_decay: of all weights but biases and norms.
+        schedule: ``cosine`` to zero, or ``constant``, a step at a time.
+        warmup_epochs: epochs of linear warm-up; may be a fraction.
+
+    The optimisation defaults are ours: AIM's are not published. Never report them as a paper's.
+    """
+
+    def __init__(
+        self,
+        backbone: str = "resnet50",
+        weights: str | None = HUB,
+        frozen_backbone: bool = False,
+        optimizer: Optimizer = "adamw",
+        lr: float = 1e-3,
+        backbone_lr: float = 1e-4,
+        weight_decay: float = 0.05,
+        schedule: Schedule = "cosine",
+        warmup_epochs: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.backbone = backbone
+        self.weights = weights
+        self.frozen_backbone = frozen_backbone
+        self.optimizer_name = optimizer
+        self.lr = lr
+        self.backbone_lr = backbone_lr
+        self.weight_decay = weight_decay
+        self.schedule = schedule
+        self.warmup_epochs = warmup_epochs
+        self.spec: DataSpec | None = None
+
+    # --- what a method defines -----------------------------------------------------------------------------------
+
+    @abstractmethod
+    def configure_network(self, spec: DataSpec, weights: str | None) -> Network:
+        """Return the network for this data, with these first weights."""
+
+    @abstractmethod
+    def objective(self, prediction: Prediction, batch: Batch) -> dict[str, Tensor]:
+        """Return the terms of the loss by name, scalars that already carry their weights; their sum is minimised."""
+
+    # --- the network ---------------------------------------------------------------------------------------------
+
+    def build(self, spec: DataSpec, weights: str | None = None) -> None:
+        """Build the network for ``spec``; a network that exists already is kept."""
+        if self.spec is None:
+            self.network: Network = self.configure_network(spec, weights)
+        self.spec = spec
+
+    def setup(self, stage: str) -> None:
+        """Build network and metrics from the datamodule's specification.
+
+        Pretrained weights are read only for a training that starts afresh: any other stage begins with a checkpoint.
+        """
+        spec = cast(Any, self.trainer).datamodule.spec
+        afresh = stage == "fit" and self.trainer.ckpt_path is None
+        self.build(spec, self.weights if afresh else None)
+        stages = self.network.masked_stages
+        self.evaluations = ModuleDict({split: Evaluation(spec, stages) for split in ("val", "test")})
+
+    def forward(self, images: Tensor) -> Prediction:
+        """Return the network's prediction for images ``(B, 3, H, W)`` in [0, 1]."""
+        prediction: Prediction = self.network(images)
+        return prediction
+
+    def explain(self, images: Tensor, target: Tensor | None = None) -> Prediction:
+        """Return the prediction with an attribution, and Grad-CAM under ``extras["grad_cam"]``.
+
+        The attribution of a network with masks is its mask, of any other its Grad-CAM. Grad-CAM is there for every
+        method, so that methods can also be compared by one and the same map.
+
+        Args:
+            images: ``(B, 3, H, W)`` in [0, 1].
+            target: ``(B,)`` class that Grad-CAM explains; the predicted class if None.
+        """
+        prediction = self(images)
+        if prediction.features is not None:
+            target = prediction.logits.argmax(dim=1) if target is None else target
+            cam = grad_cam(self.network, prediction.features, target)
+            prediction.extras["grad_cam"] = cam
+            if prediction.attribution is None:
+                prediction.attribution = cam
+        return prediction
+
+    # --- steps ---------------------------------------------------------------------------------------------------
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of a batch and log its terms."""
+        prediction = self(batch["image"])
+        terms = self.objective(prediction, batch)
+        loss = torch.stack(list(terms.values())).sum()
+        size = len(batch["label"])
+        self.log("train/loss", loss, prog_bar=True, batch_size=size)
+        self.log_dict({f"train/{name}": term for name, term in terms.items()}, batch_size=size)
+        self.log("train/acc", _accuracy(prediction.logits, batch["label"]), prog_bar=True, batch_size=size)
+        for position, mask in enumerate(prediction.masks):
+            self.log(f"train/mask_area_{position}", mask.detach().mean(), batch_size=size)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count a validation batch."""
+        self._count("val", batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count a test batch."""
+        self._count("test", batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the metrics of the whole validation split."""
+        self._report("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the metrics of the whole test split."""
+        self._report("test")
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Return logits and the attribution, in pixels, that the metrics see."""
+        prediction = self.explain(batch["image"], batch["label"])
+        size = (batch["image"].shape[-2], batch["image"].shape[-1])
+        result = {key: batch[key] for key in ("index", "label", "group")} | {"logits": prediction.logits}
+        attribution = prediction.attribution_at(size)
+        return result if attribution is None else result | {"attribution": attribution}
+
+    def _count(self, split: Literal["val", "test"], batch: Batch) -> None:
+        # Attributions are of the labelled class, not the predicted one, as in Rao et al., ICCV 2023.
+        evaluation = cast(Evaluation, self.evaluations[split])
+        evaluation.update(self.explain(batch["image"], batch["label"]), batch)
+
+    def _report(self, split: Literal["val", "test"]) -> None:
+        # Metric.compute() has already reduced over ranks: every rank logs the same numbers.
+        evaluation = cast(Evaluation, self.evaluations[split])
+        values = evaluation.compute()
+        evaluation.reset()
+        self.log_dict({f"{split}/{name}": value for name, value in values.items()}, rank_zero_only=False)
+
+    # --- optimisation --------------------------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> Any:
+        """Return the optimiser, with a learning rate for the backbone and one for new layers, and its schedule."""
+        groups = parameter_groups(self.network, self.lr, self.backbone_lr, self.weight_decay)
+        optimizer: torch.optim.Optimizer
+        if self.optimizer_name == "adamw":
+            optimizer = torch.optim.AdamW(groups, lr=self.lr)
+        else:
+            optimizer = torch.optim.SGD(groups, lr=self.lr, momentum=0.9)
+        if self.schedule == "constant" and self.warmup_epochs == 0:
+            return optimizer
+        total = int(self.trainer.estimated_stepping_batches)
+        steps_per_epoch = total / max(self.trainer.max_epochs or 1, 1)
+        schedule = cosine_with_warmup(
+            optimizer, total, round(self.warmup_epochs * steps_per_epoch), decay=self.schedule == "cosine"
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    # --- checkpoints ---------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what makes the checkpoint enough by itself: the method's name and the data's specification."""
+        if self.spec is not None:
+            checkpoint.update(describe(type(self).__name__, self.spec))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Build the network that the checkpoint's weights belong to, or check that ours fits them."""
+        trained = data_spec(checkpoint)
+        if self.spec is None:
+            self.build(trained)
+        else:
+            check_classes(trained, self.spec)
+
+
+def _accuracy(logits: Tensor, label: Tensor) -> Tensor:
+    return (logits.argmax(dim=1) == label).float().mean()

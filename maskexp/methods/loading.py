@@ -1,0 +1,39 @@
+"""From a checkpoint back to a trained method."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from maskexp.methods.base import Method
+from maskexp.methods.checkpoint import CheckpointError, method_name, read_checkpoint
+
+
+def load_method(path: str | os.PathLike[str]) -> Method:
+    """Load a trained method in evaluation mode on the CPU, from its checkpoint alone.
+
+    A method of another package is found by its name as well, once the module that defines it is imported.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        CheckpointError: if the file is not a checkpoint of ours, or its method is not known here.
+    """
+    checkpoint = read_checkpoint(path)
+    name = method_name(checkpoint)
+    known = {method.__name__: method for method in _subclasses(Method)}  # type: ignore[type-abstract]
+    if name not in known:
+        raise CheckpointError(
+            f"{os.fspath(path)} was trained with the method {name!r}, but only {', '.join(sorted(known))} are known; "
+            "import the module that defines it first"
+        )
+    arguments = {key: value for key, value in checkpoint["hyper_parameters"].items() if not key.startswith("_")}
+    method = known[name](**arguments)
+    method.on_load_checkpoint(checkpoint)
+    method.load_state_dict(checkpoint["state_dict"])
+    return method.eval()
+
+
+def _subclasses(parent: type[Method]) -> Iterator[type[Method]]:
+    for child in parent.__subclasses__():
+        yield child
+        yield from _subclasses(child)

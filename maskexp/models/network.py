@@ -1,0 +1,35 @@
+"""What every network offers beside its forward pass."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from maskexp.types import Prediction
+
+
+class Network(nn.Module, ABC):
+    """Images ``(B, 3, H, W)`` in [0, 1] in, :class:`~maskexp.types.Prediction` out.
+
+    Attributes:
+        masked_stages: how many masks a prediction holds.
+    """
+
+    masked_stages: int = 0
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Prediction:
+        """Return the prediction for images; its ``features`` are the last spatial map before pooling."""
+
+    @abstractmethod
+    def classify(self, features: Tensor) -> Tensor:
+        """Return logits ``(B, K)`` for the ``features`` of a prediction: what Grad-CAM differentiates."""
+
+    def as_map(self, features: Tensor) -> Tensor:
+        """Lay features, or their gradient, out as ``(B, C, h, w)``."""
+        return features
+
+    @abstractmethod
+    def backbone_parameters(self) -> list[nn.Parameter]:
+        """Return the parameters that come with values of their own and learn at the backbone's rate."""
