@@ -84,7 +84,7 @@ class DataSpec:
 
     Attributes:
         name: data set, e.g. ``waterbirds``.
-        variant: release or recipe, e.g. ``complete95``, or ``custom`` for a folder of the same layout with other counts.
+        variant: release or recipe, e.g. ``complete95``, or ``custom`` for a folder of that layout with other counts.
         class_names: one name per label.
         attribute_names: one name per value of the spurious factor; empty where there is none.
         group_names: one name per group, in the order of ``label * len(attribute_names) + attribute``.
@@ -107,8 +107,8 @@ class DataSpec:
         expected = len(self.class_names) * len(self.attribute_names)
         if len(self.group_names) != expected or len(self.train_group_counts) != expected:
             raise ValueError(
-                f"{len(self.class_names)} classes and {len(self.attribute_names)} attributes make {expected} groups, but "
-                f"{len(self.group_names)} group names and {len(self.train_group_counts)} training counts were given"
+                f"{len(self.class_names)} classes and {len(self.attribute_names)} attributes make {expected} groups, "
+                f"but {len(self.group_names)} group names and {len(self.train_group_counts)} training counts were given"
             )
 
     @property

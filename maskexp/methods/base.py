@@ -108,7 +108,7 @@ class Method(LightningModule, ABC):
             images: ``(B, 3, H, W)`` in [0, 1].
             target: ``(B,)`` class that Grad-CAM explains; the predicted class if None.
         """
-        prediction = self(images)
+        prediction = self.forward(images)
         if prediction.features is not None:
             target = prediction.logits.argmax(dim=1) if target is None else target
             cam = grad_cam(self.network, prediction.features, target)
