@@ -1,0 +1,32 @@
+"""Data sets, datamodules and builders. Names are imported when first used, so that light commands stay light."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from maskexp.data.datamodule import ImageDataModule as ImageDataModule
+    from maskexp.data.dataset import ManifestDataset as ManifestDataset
+    from maskexp.data.errors import CorruptImageError as CorruptImageError
+    from maskexp.data.errors import DataError as DataError
+    from maskexp.data.errors import DatasetNotFoundError as DatasetNotFoundError
+    from maskexp.data.synthetic_birds import SyntheticBirds as SyntheticBirds
+
+_HOMES = {
+    "CorruptImageError": "errors",
+    "DataError": "errors",
+    "DatasetNotFoundError": "errors",
+    "ImageDataModule": "datamodule",
+    "ManifestDataset": "dataset",
+    "SyntheticBirds": "synthetic_birds",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,83 @@
+"""One data set class for all data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from maskexp.data.geometry import EvaluationGeometry, TrainingGeometry
+from maskexp.data.manifest import ManifestTable
+from maskexp.data.pixels import Pixels
+
+__all__ = ["ManifestDataset"]
+
+THRESHOLD = 128  # of the soft foreground: half of 255, rounded up (data sheets of CUB and WaterBirds)
+
+
+class ManifestDataset(Dataset[dict[str, Any]]):
+    """One split of a manifest.
+
+    ``dataset[i]`` is the sample as evaluation sees it; ``dataset[epoch, i]`` is its augmentation in that epoch. The
+    sampler decides which of the two a loader yields.
+
+    A sample has the keys of :class:`~maskexp.types.Batch`, without the batch dimension: ``image`` uint8 (3, H, W),
+    ``foreground`` bool (1, H, W), the others int or bool. The index is the row in this split.
+
+    Args:
+        table: the manifest.
+        split: name of the split.
+        pixels: where the pixels of this split come from.
+        evaluation: geometry of evaluation.
+        training: geometry of training.
+
+    Attributes:
+        ids: ``(N,)`` str, ids of the samples.
+        flags: ``(N,)`` str, flags of the samples, e.g. ``mislabeled``.
+        label: ``(N,)`` int64.
+        attribute: ``(N,)`` int64, -1 where there is none.
+        group: ``(N,)`` int64, -1 where there is none.
+        has_foreground: ``(N,)`` bool.
+    """
+
+    def __init__(
+        self,
+        table: ManifestTable,
+        split: str,
+        pixels: Pixels,
+        evaluation: EvaluationGeometry,
+        training: TrainingGeometry,
+    ) -> None:
+        rows = table.split(split)
+        self.split, self.pixels, self.evaluation, self.training = split, pixels, evaluation, training
+        self.num_groups = len(table.card.group_names)
+        self.ids = np.array([row.id for row in rows], np.str_)
+        self.flags = np.array([row.flags for row in rows], np.str_)
+        self.label = np.array([row.label for row in rows], np.int64)
+        self.attribute = np.array([row.attr for row in rows], np.int64)
+        self.group = np.array([table.group_of(row) for row in rows], np.int64)
+        self.has_foreground = pixels.has_foreground
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return len(self.label)
+
+    def group_counts(self) -> np.ndarray:
+        """Return ``(G,)`` int64, the number of samples per group."""
+        return np.bincount(self.group[self.group >= 0], minlength=self.num_groups)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
+        """Return the sample ``index``, or its augmentation for a pair ``(epoch, index)``."""
+        epoch, index = key if isinstance(key, tuple) else (None, key)
+        pixels = self.pixels.read(index)
+        moved = self.evaluation(pixels) if epoch is None else self.training(pixels, epoch, index)
+        return {
+            "image": moved[:3],
+            "label": int(self.label[index]),
+            "attribute": int(self.attribute[index]),
+            "group": int(self.group[index]),
+            "foreground": moved[3:] >= THRESHOLD,
+            "has_foreground": bool(self.has_foreground[index]),
+            "index": int(index),
+        }

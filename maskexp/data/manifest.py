@@ -1,0 +1,279 @@
+"""The manifest: one table of rows and one card, to which every data set is brought.
+
+A prepared data set is a folder with ``manifest.csv`` (one row per image and split) and ``dataset.json`` (names, counts,
+licence, origin). Nothing in the framework beyond the builders knows how an official download is laid out.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from maskexp.data.errors import DataError, DatasetNotFoundError
+from maskexp.files import write_json, written_whole
+
+__all__ = ["COLUMNS", "Card", "ManifestTable", "Row"]
+
+SCHEMA_VERSION = 1
+COLUMNS = (
+    *("id", "image", "split", "label", "attr", "group", "mask", "x0", "y0", "x1", "y1"),
+    *("width", "height", "source", "pair_id", "env", "flags"),
+)
+REQUIRED = ("id", "image", "split", "label")
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One image in one split.
+
+    Attributes:
+        id: stable name, unique in its split.
+        split: ``train``, ``val``, ``test`` or any further evaluation split.
+        label: index into the card's ``classes``.
+        image: path relative to the data set's root; empty where pixels are made in memory.
+        attr: index into the card's ``attributes``, -1 where there is none.
+        mask: path of the segmentation, empty where there is none.
+        box: bounding box (x0, y0, x1, y1), pixels, half-open.
+        width: pixels of the stored image, 0 where unknown.
+        height: pixels of the stored image, 0 where unknown.
+        source: file of the background or another origin.
+        pair_id: images that share a bird (or another object) share it.
+        env: domain.
+        flags: words separated by blanks, e.g. ``mislabeled``.
+    """
+
+    id: str
+    split: str
+    label: int
+    image: str = ""
+    attr: int = -1
+    mask: str = ""
+    box: Box | None = None
+    width: int = 0
+    height: int = 0
+    source: str = ""
+    pair_id: str = ""
+    env: str = ""
+    flags: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What is true of the data set as a whole.
+
+    Attributes:
+        name: data set, e.g. ``waterbirds``.
+        variant: release or recipe, or ``custom``.
+        classes: one name per label.
+        attributes: one name per value of the spurious factor; empty where there is none.
+        mask_kind: ``soft``, ``binary`` or ``none``.
+        mask_source: where the masks come from, e.g. ``cub_seg``.
+        licence: in words.
+        notes: sentences that every output has to carry.
+        builder: what made the table (name, version, arguments), plain types.
+    """
+
+    name: str
+    variant: str
+    classes: tuple[str, ...]
+    attributes: tuple[str, ...] = ()
+    mask_kind: str = "none"
+    mask_source: str = ""
+    licence: str = ""
+    notes: tuple[str, ...] = ()
+    builder: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def group_names(self) -> tuple[str, ...]:
+        """One name per group, in the order ``label * len(attributes) + attr``."""
+        return tuple(f"{label}/{attribute}" for label in self.classes for attribute in self.attributes)
+
+
+class ManifestTable:
+    """Rows and card of one data set, checked against each other.
+
+    Args:
+        card: names and origin.
+        rows: at least one row; sorted by (split, id) on construction.
+
+    Raises:
+        DataError: if an id occurs twice in a split, or a label or attribute is out of range.
+    """
+
+    def __init__(self, card: Card, rows: Iterable[Row]) -> None:
+        self.card = card
+        self.rows = sorted(rows, key=lambda row: (row.split, row.id))
+        if not self.rows:
+            raise DataError(f"the manifest of {card.name} has no rows")
+        for row, following in pairwise(self.rows):
+            if (row.split, row.id) == (following.split, following.id):
+                raise DataError(f"id {row.id!r} occurs twice in split {row.split!r} of {card.name}; ids must be unique")
+        for row in self.rows:
+            _check_range(row, card)
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits, sorted."""
+        return tuple(sorted({row.split for row in self.rows}))
+
+    def split(self, name: str) -> list[Row]:
+        """Return the rows of one split in the order of their ids.
+
+        Raises:
+            DataError: if no row belongs to that split.
+        """
+        rows = [row for row in self.rows if row.split == name]
+        if not rows:
+            raise DataError(f"{self.card.name} has no split {name!r}; it has {', '.join(self.splits)}")
+        return rows
+
+    def group_of(self, row: Row) -> int:
+        """Return ``label * len(attributes) + attr``, or -1 where the row has no attribute."""
+        return -1 if row.attr < 0 else row.label * len(self.card.attributes) + row.attr
+
+    def counts(self, split: str) -> tuple[int, ...]:
+        """Return the number of rows per group, or per class where the data has no attribute."""
+        grouped = bool(self.card.attributes)
+        counts = [0] * (len(self.card.group_names) if grouped else len(self.card.classes))
+        for row in self.split(split):
+            position = self.group_of(row) if grouped else row.label
+            if position >= 0:
+                counts[position] += 1
+        return tuple(counts)
+
+    @property
+    def digest(self) -> str:
+        """sha256 over rows and card: the same on every machine, whatever the paths of the data are."""
+        card = json.dumps(asdict(self.card), sort_keys=True)
+        return hashlib.sha256((card + "\n" + self.to_csv()).encode()).hexdigest()
+
+    def to_csv(self) -> str:
+        """Return the rows as CSV text with the columns :data:`COLUMNS`."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for row in self.rows:
+            writer.writerow(self._cells(row))
+        return text.getvalue()
+
+    def _cells(self, row: Row) -> tuple[Any, ...]:
+        attr, group = ("", "") if row.attr < 0 else (row.attr, self.group_of(row))
+        box = row.box or ("", "", "", "")
+        size = (row.width or "", row.height or "")
+        texts = (row.source, row.pair_id, row.env, row.flags)
+        return (row.id, row.image, row.split, row.label, attr, group, row.mask, *box, *size, *texts)
+
+    def write(self, folder: Path) -> None:
+        """Write ``manifest.csv`` and ``dataset.json`` into ``folder``, each whole or not at all."""
+        with written_whole(folder / "manifest.csv") as partial:
+            partial.write_text(self.to_csv(), encoding="utf-8")
+        description = {
+            "schema_version": SCHEMA_VERSION,
+            **asdict(self.card),
+            "group_names": self.card.group_names,
+            "counts": {split: self.counts(split) for split in self.splits},
+            "manifest_sha256": self.digest,
+        }
+        write_json(folder / "dataset.json", description)
+
+    @classmethod
+    def read(cls, folder: Path) -> ManifestTable:
+        """Read a folder that :meth:`write` wrote, or that follows the same schema.
+
+        Raises:
+            DatasetNotFoundError: if one of the two files is missing.
+            DataError: if a file breaks the schema or the two disagree.
+        """
+        for name in ("manifest.csv", "dataset.json"):
+            if not (folder / name).is_file():
+                raise DatasetNotFoundError("A prepared data set", str(folder / name), "prepare it again", "root")
+        description = _description(folder / "dataset.json")
+        names = Card.__dataclass_fields__
+        known: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in description.items()
+            if key in names
+        }
+        card = Card(**known)
+        table = cls(card, _rows(folder / "manifest.csv", len(card.attributes)))
+        if description.get("manifest_sha256", table.digest) != table.digest:
+            raise DataError(f"{folder / 'manifest.csv'} was changed after dataset.json was written; prepare it again")
+        return table
+
+
+def _check_range(row: Row, card: Card) -> None:
+    """Raise DataError if label or attribute of the row have no name on the card."""
+    if not 0 <= row.label < len(card.classes):
+        raise DataError(
+            f"label {row.label} of {row.id!r} (split {row.split!r}) is out of range: {card.name} has "
+            f"{len(card.classes)} classes, numbered from 0"
+        )
+    if not -1 <= row.attr < len(card.attributes):
+        raise DataError(
+            f"attribute {row.attr} of {row.id!r} (split {row.split!r}) is out of range: {card.name} has "
+            f"{len(card.attributes)} attributes, numbered from 0"
+        )
+
+
+def _description(path: Path) -> dict[str, Any]:
+    """Read dataset.json and check its version."""
+    try:
+        description: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path} is not JSON: {error}") from error
+    if description.get("schema_version") != SCHEMA_VERSION:
+        raise DataError(
+            f"{path} has schema_version {description.get('schema_version')}, this version reads {SCHEMA_VERSION}"
+        )
+    return description
+
+
+def _rows(path: Path, num_attributes: int) -> list[Row]:
+    """Read manifest.csv."""
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        missing = [name for name in REQUIRED if name not in (reader.fieldnames or ())]
+        if missing:
+            raise DataError(f"{path} lacks the column {missing[0]!r}; it has {', '.join(reader.fieldnames or ())}")
+        return [_row(cells, f"{path}, line {reader.line_num}", num_attributes) for cells in reader]
+
+
+def _row(cells: Mapping[str, str], where: str, num_attributes: int) -> Row:
+    """Turn one line of manifest.csv into a row."""
+    corners = [cells.get(name) or "" for name in ("x0", "y0", "x1", "y1")]
+    try:
+        attr = int(cells.get("attr") or -1)
+        row = Row(
+            id=cells["id"],
+            split=cells["split"],
+            label=int(cells["label"]),
+            image=cells["image"],
+            attr=attr,
+            mask=cells.get("mask") or "",
+            box=_box(corners),
+            width=int(cells.get("width") or 0),
+            height=int(cells.get("height") or 0),
+            **{name: cells.get(name) or "" for name in ("source", "pair_id", "env", "flags")},
+        )
+        group = int(cells.get("group") or -1)
+    except ValueError as error:
+        raise DataError(f"{where}: {error}") from error
+    if group >= 0 and group != row.label * num_attributes + attr:
+        raise DataError(f"{where}: group {group} is not label {row.label} * {num_attributes} + attribute {attr}")
+    return row
+
+
+def _box(corners: list[str]) -> Box | None:
+    """Return the box of four cells, None where all are empty; ValueError if only some are filled."""
+    if not any(corners):
+        return None
+    x0, y0, x1, y1 = (float(corner) for corner in corners)
+    return x0, y0, x1, y1

@@ -1,0 +1,99 @@
+"""Where pixels come from: files, or an array in memory. The rest of the data room does not see the difference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from maskexp.data.decode import read_mask, read_rgb
+from maskexp.data.errors import DataError
+from maskexp.data.manifest import Row
+from maskexp.types import ForegroundKind
+
+__all__ = ["FilePixels", "MemoryPixels", "Pixels"]
+
+
+class Pixels(Protocol):
+    """The stored pixels of one split."""
+
+    has_foreground: np.ndarray
+    """``(N,)`` bool, which samples have ground truth."""
+
+    def read(self, index: int) -> Tensor:
+        """Return uint8 ``(4, H, W)``: RGB, and the soft foreground (0 where there is none)."""
+        ...
+
+
+class MemoryPixels:
+    """Pixels that were made in memory.
+
+    Args:
+        values: uint8 ``(N, 4, H, W)``, RGB and soft foreground.
+        with_foreground: False blanks the foreground.
+    """
+
+    def __init__(self, values: np.ndarray, with_foreground: bool = True) -> None:
+        self.values = values
+        self.has_foreground = np.full(len(values), with_foreground)
+
+    def read(self, index: int) -> Tensor:
+        """Return a copy of the sample, uint8 ``(4, H, W)``."""
+        pixels = torch.from_numpy(self.values[index].copy())
+        if not self.has_foreground[index]:
+            pixels[3] = 0
+        return pixels
+
+
+class FilePixels:
+    """Pixels that are decoded from files when they are asked for.
+
+    Args:
+        rows: rows of one split.
+        foreground: what the fourth channel is made of: the row's mask, its box, or nothing.
+        root: folder to which image paths are relative.
+        mask_root: folder to which mask paths are relative; ``root`` if not given.
+    """
+
+    def __init__(
+        self, rows: Sequence[Row], foreground: ForegroundKind, root: Path, mask_root: Path | None = None
+    ) -> None:
+        self.root, self.mask_root = root, mask_root or root
+        # Arrays of fixed width: lists of str would be copied page by page into every forked worker.
+        self.images = np.array([row.image for row in rows], np.str_)
+        self.masks = np.array([row.mask if foreground == "segmentation" else "" for row in rows], np.str_)
+        nowhere = (float("nan"),) * 4
+        self.boxes = np.array([(row.box if foreground == "box" else None) or nowhere for row in rows], np.float64)
+        self.has_foreground = (self.masks != "") | np.isfinite(self.boxes).all(axis=1)
+
+    def read(self, index: int) -> Tensor:
+        """Decode one sample to uint8 ``(4, H, W)``.
+
+        Raises:
+            FileNotFoundError: if a file is missing.
+            CorruptImageError: if a file cannot be decoded.
+            DataError: if mask and image differ in size.
+        """
+        image = read_rgb(self.root / self.images[index])
+        region = self._region(index, image.shape[1], image.shape[2])
+        return torch.cat([image, region])
+
+    def _region(self, index: int, height: int, width: int) -> Tensor:
+        """Return the soft foreground uint8 ``(1, height, width)``."""
+        if self.masks[index]:
+            mask = read_mask(self.mask_root / self.masks[index])
+            if mask.shape[1:] != (height, width):
+                raise DataError(
+                    f"the mask {self.mask_root / self.masks[index]} has {mask.shape[2]}x{mask.shape[1]} pixels but its "
+                    f"image {self.root / self.images[index]} has {width}x{height}; they must have the same size"
+                )
+            return mask
+        region = torch.zeros(1, height, width, dtype=torch.uint8)
+        if self.has_foreground[index]:
+            x0, y0, x1, y1 = (max(round(corner), 0) for corner in self.boxes[index])
+            region[:, y0:y1, x0:x1] = 255
+        return region
