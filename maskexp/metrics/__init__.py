@@ -1,0 +1,14 @@
+"""Metrics that judge a classifier and its attribution, exact under any split into batches and ranks.
+
+All are :class:`torchmetrics.Metric` objects whose states are 64-bit integer sums. Put them into a ``MetricCollection``
+only with ``compute_groups=False``: its default merges metrics whose states happen to agree after the first batch.
+"""
+
+from __future__ import annotations
+
+from maskexp.metrics.energy_pointing_game import EnergyPointingGame
+from maskexp.metrics.group_accuracy import GroupAccuracy
+from maskexp.metrics.mean_area import MeanArea
+from maskexp.metrics.pixel_average_precision import PixelAveragePrecision
+
+__all__ = ["EnergyPointingGame", "GroupAccuracy", "MeanArea", "PixelAveragePrecision"]

@@ -1,0 +1,16 @@
+"""Metrics of one batch as plain functions; the classes of :mod:`maskexp.metrics` add them up over a data set."""
+
+from __future__ import annotations
+
+from maskexp.metrics.functional.energy_pointing_game import energy_pointing_game
+from maskexp.metrics.functional.group_accuracy import group_accuracy
+from maskexp.metrics.functional.mean_area import mean_area
+from maskexp.metrics.functional.pixel_average_precision import minmax_normalize, pixel_average_precision
+
+__all__ = [
+    "energy_pointing_game",
+    "group_accuracy",
+    "mean_area",
+    "minmax_normalize",
+    "pixel_average_precision",
+]

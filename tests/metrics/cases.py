@@ -1,0 +1,160 @@
+"""Every metric on one small set of images, beside its definition written as plain loops over single images.
+
+The loops are slow and share no code with the package. Each case is built anew, from a seed, in whichever process
+asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.metrics import average_precision_score
+from torch import Tensor
+from torchmetrics import Metric
+
+from maskexp.metrics import EnergyPointingGame, GroupAccuracy, MeanArea, PixelAveragePrecision
+
+IMAGES = 7
+Values = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A metric, the arguments of its ``update`` for all images, and its definition on the same arguments."""
+
+    make: Callable[[], Metric]
+    inputs: tuple[Tensor, ...]
+    loop: Callable[..., Values]
+
+
+def cases() -> dict[str, Case]:
+    """All cases by name."""
+    generator = torch.Generator().manual_seed(3)
+    maps = torch.rand(IMAGES, 1, 6, 5, generator=generator)
+    maps[4] = 0  # no attribution at all
+    signed = maps - 0.4
+    foreground = torch.rand(IMAGES, 1, 6, 5, generator=generator) < 0.4
+    foreground[5] = False  # cropped away
+    present = torch.tensor([True] * (IMAGES - 1) + [False])
+    ignore = (torch.rand(IMAGES, 1, 6, 5, generator=generator) < 0.1) & ~foreground
+    logits = torch.randn(IMAGES, 3, generator=generator)
+    label = torch.tensor([0, 0, 1, 2, 2, 1, 0])
+    group = torch.tensor([0, 1, 1, 0, -1, 1, 3])
+    counts = [50, 20, 7, 3]
+    return {
+        "group_accuracy": Case(
+            lambda: GroupAccuracy(4, train_group_counts=counts), (logits, label, group), loop_group_accuracy(counts)
+        ),
+        "epg": Case(EnergyPointingGame, (signed, foreground, present), loop_epg(defined_only=False)),
+        "epg_defined": Case(
+            lambda: EnergyPointingGame(defined_only=True), (signed, foreground, present), loop_epg(defined_only=True)
+        ),
+        "mean_area": Case(MeanArea, (maps,), lambda m: {"value": float(np.mean([image.mean() for image in m]))}),
+        "pxap": Case(lambda: PixelAveragePrecision(bins=16), (maps, foreground, present, ignore), loop_pxap(16)),
+        "pxap_minmax": Case(
+            lambda: PixelAveragePrecision(bins=16, normalize=True),
+            (signed, foreground, present, ignore),
+            loop_pxap(16, normalize=True),
+        ),
+        "pxap_image": Case(
+            lambda: PixelAveragePrecision(bins=16, average="image"), (maps, foreground, present), loop_pxap_image(16)
+        ),
+    }
+
+
+def computed(metric: Metric) -> Values:
+    """Return what a metric says as plain numbers; a scalar is called ``value``."""
+    result: Any = metric.compute()
+    result = result if isinstance(result, dict) else {"value": result}
+    if isinstance(metric, EnergyPointingGame):
+        result |= metric.summary()
+    return {name: value.item() for name, value in result.items()}
+
+
+def update_in_batches(metric: Metric, inputs: Sequence[Tensor], batches: Sequence[Sequence[int]]) -> Metric:
+    """Feed the images of each batch, given by their indices."""
+    for batch in batches:
+        metric.update(*(argument[list(batch)] for argument in inputs))
+    return metric
+
+
+def loop_group_accuracy(train_counts: list[int]) -> Callable[..., Values]:
+    def loop(logits: np.ndarray, label: np.ndarray, group: np.ndarray) -> Values:
+        hits = [int(np.argmax(scores)) == y for scores, y in zip(logits, label, strict=True)]
+        result: Values = {"acc": sum(hits) / len(hits)}
+        accuracy: dict[int, float] = {}
+        for g in range(len(train_counts)):
+            members = [hit for hit, of in zip(hits, group, strict=True) if of == g]
+            result[f"n_group/{g}"] = len(members)
+            if members:
+                accuracy[g] = result[f"acc_group/{g}"] = sum(members) / len(members)
+        result["acc_worst_group"] = min(accuracy.values())
+        result["acc_group_mean"] = sum(accuracy.values()) / len(accuracy)
+        weights = {g: train_counts[g] for g in accuracy}
+        result["acc_adjusted"] = sum(weights[g] * accuracy[g] for g in accuracy) / sum(weights.values())
+        return result
+
+    return loop
+
+
+def loop_epg(*, defined_only: bool) -> Callable[..., Values]:
+    def loop(attribution: np.ndarray, foreground: np.ndarray, present: np.ndarray) -> Values:
+        scores, areas, undefined, skipped = [], [], 0, 0
+        for a, m, there in zip(attribution, foreground, present, strict=True):
+            if not there or not m.any():
+                skipped += 1
+                continue
+            positive = [max(float(v), 0.0) for v in a.ravel()]
+            on_foreground = [v for v, inside in zip(positive, m.ravel(), strict=True) if inside]
+            undefined += sum(positive) < 1e-7
+            if sum(positive) < 1e-7 and defined_only:
+                continue
+            scores.append(sum(on_foreground) / sum(positive) if sum(positive) >= 1e-7 else 0.0)
+            areas.append(m.sum() / m.size)
+        mean = sum(scores) / len(scores)
+        return {
+            "value": mean,
+            "epg": mean,
+            "epg_baseline": sum(areas) / len(areas),
+            "epg_images": len(scores),
+            "epg_undefined": undefined,
+            "epg_skipped": skipped,
+        }
+
+    return loop
+
+
+def binned_scores(scores: np.ndarray, bins: int) -> list[int]:
+    return [min(int(float(score) * bins), bins) for score in scores.ravel()]
+
+
+def loop_pxap(bins: int, *, normalize: bool = False) -> Callable[..., Values]:
+    def loop(maps: np.ndarray, foreground: np.ndarray, present: np.ndarray, ignore: np.ndarray) -> Values:
+        truth: list[bool] = []
+        scores: list[int] = []
+        for s, m, there, out in zip(maps.astype(np.float64), foreground, present, ignore, strict=True):
+            if not there:
+                continue
+            if normalize:
+                s = (s - s.min()) / (s.max() - s.min()) if s.max() > s.min() else np.zeros_like(s)
+            truth += m[~out].tolist()
+            scores += binned_scores(s[~out], bins)
+        return {"value": float(average_precision_score(truth, scores))}
+
+    return loop
+
+
+def loop_pxap_image(bins: int) -> Callable[..., Values]:
+    def loop(maps: np.ndarray, foreground: np.ndarray, present: np.ndarray) -> Values:
+        precisions = [
+            average_precision_score(m.ravel(), binned_scores(s, bins))
+            for s, m, there in zip(maps, foreground, present, strict=True)
+            if there and m.any()
+        ]
+        return {"value": float(np.mean(precisions))}
+
+    return loop
