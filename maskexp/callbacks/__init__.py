@@ -1,0 +1,8 @@
+"""Lightning callbacks: what is kept, shown and written while a model trains, is tested or predicts."""
+
+from maskexp.callbacks.checkpoints import KeepCheckpoints, WholeFileCheckpointIO
+from maskexp.callbacks.gallery import Gallery
+from maskexp.callbacks.predictions import PredictionWriter
+from maskexp.callbacks.seeding import SeedEpochs
+
+__all__ = ["Gallery", "KeepCheckpoints", "PredictionWriter", "SeedEpochs", "WholeFileCheckpointIO"]

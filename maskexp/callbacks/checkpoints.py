@@ -1,0 +1,127 @@
+"""Which checkpoints a training keeps, and how they reach the disk."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from maskexp.files import written_whole
+
+__all__ = ["KeepCheckpoints", "WholeFileCheckpointIO"]
+
+AUTO, LAST = "auto", "last"
+
+
+class KeepCheckpoints(Checkpoint):
+    """Keep ``last.ckpt``, written at the end of each epoch, and ``best.ckpt``, chosen by a named rule.
+
+    Lightning's ModelCheckpoint forgets the best score when the directory has moved, counts a score of an earlier
+    validation again in epochs without one, and needs to know the metric before the data is known.
+
+    Args:
+        directory: folder of the checkpoints.
+        metric: validation metric to maximise, e.g. ``acc_worst_group`` or ``acc``; the earliest epoch wins a tie.
+            ``last`` takes the final epoch. ``auto`` means ``acc_worst_group`` where every class of the validation
+            split is in more than one group, else ``acc``, and ``last`` without a validation split.
+
+    Attributes:
+        rule: the metric that is in force; known from the start of training.
+        score: of the best epoch so far, None before the first.
+        epoch: the best epoch so far, counted from 0.
+    """
+
+    def __init__(self, directory: str, metric: str = AUTO) -> None:
+        self.directory = Path(directory)
+        self.metric = metric.removeprefix("val/")
+        self.rule = self.metric
+        self.score: float | None = None
+        self.epoch: int | None = None
+        self._validated = False
+
+    @property
+    def best(self) -> Path:
+        """Path of the selected checkpoint."""
+        return self.directory / "best.ckpt"
+
+    @property
+    def last(self) -> Path:
+        """Path of the checkpoint that a training goes on from."""
+        return self.directory / "last.ckpt"
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Decide on the rule."""
+        if self.metric == AUTO:
+            self.rule = _default_rule(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note that there are fresh scores."""
+        self._validated = not trainer.sanity_checking
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the checkpoints of this epoch; Lightning calls this after every other callback's."""
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        score = self._score(trainer)
+        if score is not None and self._improves(score):
+            self.score, self.epoch = (None if self.rule == LAST else score), trainer.current_epoch
+            trainer.save_checkpoint(self.best, weights_only=False)
+        trainer.save_checkpoint(self.last, weights_only=False)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed training and a reader of the checkpoint need to know."""
+        return {"rule": self.rule, "score": self.score, "epoch": self.epoch}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on comparing with the best score so far, unless the rule was changed by hand."""
+        if self.metric in (AUTO, state_dict["rule"]):
+            self.score, self.epoch = state_dict["score"], state_dict["epoch"]
+
+    def _improves(self, score: float) -> bool:
+        if self.epoch is None or self.rule == LAST:
+            return True
+        best = -math.inf if self.score is None or math.isnan(self.score) else self.score
+        return score > best
+
+    def _score(self, trainer: Trainer) -> float | None:
+        """Return this epoch's score, the same on all ranks, or None if this epoch was not validated."""
+        if self.rule == LAST:
+            return math.inf
+        if not self._validated:
+            return None
+        self._validated = False
+        key = f"val/{self.rule}"
+        if key not in trainer.callback_metrics:
+            known = sorted(name.removeprefix("val/") for name in trainer.callback_metrics if name.startswith("val/"))
+            raise ValueError(f"selection.metric is {self.rule!r}, but validation measures only {', '.join(known)}")
+        return float(trainer.strategy.broadcast(trainer.callback_metrics[key].item()))
+
+
+class WholeFileCheckpointIO(TorchCheckpointIO):
+    """Write a checkpoint beside its target and then rename it.
+
+    Lightning writes to the system's temporary folder and moves the file from there, which across file systems is a
+    copy that a kill can cut short.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Save ``checkpoint`` whole or not at all."""
+        if storage_options is not None:
+            raise TypeError("checkpoints are local files; storage_options mean nothing to them")
+        with written_whole(path) as partial:
+            torch.save(checkpoint, partial)
+
+
+def _default_rule(trainer: Trainer) -> str:
+    if not trainer.val_dataloaders and not trainer.fit_loop.epoch_loop.val_loop._data_source.is_defined():
+        return LAST
+    val = cast(Any, trainer).datamodule.dataset("val")
+    label, group = np.asarray(val.label), np.asarray(val.group)
+    mixed = all(len(np.unique(group[(label == k) & (group >= 0)])) > 1 for k in np.unique(label))
+    return "acc_worst_group" if mixed else "acc"

@@ -1,0 +1,190 @@
+"""Configuration in layers, read without torch.
+
+A configuration file may name the layers it stands on::
+
+    layers: [../data/waterbirds95.yaml, ../method/aim.yaml]
+    model:
+      init_args:
+        tau: 0.35
+
+Paths are relative to the file that names them. Layers are merged in order, the file itself last; several ``--config``
+are merged in order as well. Mappings are merged key by key; any other value replaces what lies below it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from maskexp.cli.errors import CommandError
+
+__all__ = ["Configuration", "differences", "flatten", "read_configuration", "short_name"]
+
+LAYERS = "layers"
+
+
+@dataclass
+class Configuration:
+    """Merged values and, for error messages, the file that each one comes from.
+
+    Attributes:
+        values: nested mapping as the parser takes it.
+        origins: file of each leaf and of each ``class_path``, by dotted key.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+
+    def merge(self, values: Mapping[str, Any], origin: str) -> None:
+        """Lay ``values`` on top.
+
+        Raises:
+            CommandError: if both choose a class for the same key, and not the same one.
+        """
+        self._merge(self.values, values, origin, "")
+
+    def drop(self, section: str) -> None:
+        """Forget a top-level section."""
+        self.values.pop(section, None)
+        self.origins = {key: file for key, file in self.origins.items() if key.partition(".")[0] != section}
+
+    def laid_on(self, below: Mapping[str, Any], origin: str) -> Configuration:
+        """Return this configuration on top of ``below``, which comes from ``origin``."""
+        stacked = Configuration()
+        stacked.merge(below, origin)
+        stacked.merge(self.values, "the configuration")
+        stacked.origins |= self.origins
+        return stacked
+
+    def origin(self, key: str) -> str | None:
+        """Return the file that sets ``key`` or something below it, or None."""
+        below = (origin for name, origin in self.origins.items() if name == key or name.startswith(f"{key}."))
+        return next(below, None)
+
+    def _merge(self, below: dict[str, Any], above: Mapping[str, Any], origin: str, prefix: str) -> None:
+        for name, value in above.items():
+            key, old = f"{prefix}{name}", below.get(name)
+            if name == "class_path" and old is not None and short_name(old) != short_name(value):
+                raise CommandError(
+                    f"{prefix[:-1]} is {short_name(old)} in {self.origin(key)} but {short_name(value)} in {origin}; "
+                    "their arguments cannot be mixed, so name one class only"
+                )
+            if isinstance(value, Mapping) and isinstance(old, dict):
+                self._merge(old, value, origin, f"{key}.")
+            else:
+                self.origins = {k: v for k, v in self.origins.items() if k != key and not k.startswith(f"{key}.")}
+                below[name] = _copied(value)
+                self.origins |= dict.fromkeys(flatten({key: value}), origin)
+
+
+def read_configuration(paths: Sequence[str | Path]) -> Configuration:
+    """Read and merge configuration files with the layers that they stand on.
+
+    Raises:
+        CommandError: if a file is missing, is no YAML mapping, repeats a key, or stands on itself.
+    """
+    configuration = Configuration()
+    for path in paths:
+        for file, values in _layers(Path(path), ()):
+            configuration.merge(values, str(file))
+    return configuration
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the leaves of nested mappings by dotted key; an empty mapping is a leaf.
+
+    Example:
+        >>> flatten({"model": {"tau": 0.25}, "seed": 1})
+        {'model.tau': 0.25, 'seed': 1}
+    """
+    leaves: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            leaves |= flatten(value, f"{prefix}{name}.")
+        else:
+            leaves[f"{prefix}{name}"] = value
+    return leaves
+
+
+def differences(new: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return ``{dotted key: (new, old)}`` of leaves that both have and that differ; keys as a user types them."""
+    before = {_typed(key): value for key, value in flatten(old).items()}
+    after = {_typed(key): value for key, value in flatten(new).items()}
+    return {key: (after[key], before[key]) for key in after if key in before and not _same(after[key], before[key])}
+
+
+def short_name(class_path: Any) -> str:
+    """Return the last part of a dotted class path."""
+    return str(class_path).rpartition(".")[2]
+
+
+def _typed(key: str) -> str:
+    return key.replace(".init_args.", ".").removesuffix(".class_path")
+
+
+def _same(new: Any, old: Any) -> bool:
+    if isinstance(new, (list, tuple)) and isinstance(old, (list, tuple)):
+        return list(new) == list(old)
+    if isinstance(new, str) and isinstance(old, str):
+        return new == old or ("." in old and short_name(new) == short_name(old) and "/" not in old)
+    return bool(new == old)
+
+
+def _copied(value: Any) -> Any:
+    return {name: _copied(inner) for name, inner in value.items()} if isinstance(value, Mapping) else value
+
+
+def _layers(path: Path, above: tuple[Path, ...]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield a file's layers and then the file itself, lowest first."""
+    resolved = path.resolve()
+    if resolved in above:
+        raise CommandError(f"{path} stands on itself through its layers: {' -> '.join(p.name for p in above)}")
+    values = _read_yaml(path)
+    layers = values.pop(LAYERS, None) or []
+    if not isinstance(layers, list) or not all(isinstance(layer, str) for layer in layers):
+        raise CommandError(f"{LAYERS} in {path} has to be a list of paths")
+    for layer in layers:
+        yield from _layers(path.parent / layer, (*above, resolved))
+    for section in ("model", "data"):
+        if isinstance(values.get(section), str):
+            values[section] = {"class_path": values[section]}
+    yield path, values
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise CommandError(f"there is no configuration file {str(path)!r}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"{path} cannot be read as a configuration file: {error}") from error
+    try:
+        values = yaml.load(text, Loader=_Loader)  # noqa: S506, a SafeLoader
+    except yaml.YAMLError as error:
+        raise CommandError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise CommandError(f"{path} has to hold keys and values, but holds a {type(values).__name__}")
+    return values
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 with two of its traps closed: ``1e-4`` is a number, and a key given twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value if key.value != "<<"]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is given twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)

@@ -1,0 +1,99 @@
+"""The dispatcher: finds the verb and imports what it needs, and nothing more.
+
+Importing torch takes seconds. ``--help``, ``--version``, a misspelt verb and ``data list`` answer without it, so the
+module of a verb is imported only when that verb runs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from maskexp._version import __version__
+from maskexp.cli.errors import CommandError, did_you_mean, one_sentence
+
+__all__ = ["main"]
+
+
+class Verb(NamedTuple):
+    """Where a verb lives: ``module.run(verb, args, debug)``, and the line that the help shows."""
+
+    module: str
+    help: str
+
+
+VERBS = {
+    "fit": Verb("maskexp.cli.training", "train a model, then validate and test the selected checkpoint"),
+    "validate": Verb("maskexp.cli.training", "measure a checkpoint on the validation split"),
+    "test": Verb("maskexp.cli.training", "measure a checkpoint on the test split"),
+    "predict": Verb("maskexp.cli.training", "write predictions.csv and, if asked for, each image's attribution"),
+    "explain": Verb("maskexp.cli.explain", "explain CKPT IMAGE...: prediction, mask and overlay of any image"),
+    "data": Verb("maskexp.cli.data", "list the data sets, or check a folder: data list, data check NAME ROOT"),
+}
+
+DEBUG = "--debug"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``maskexp`` and return the exit code: 0, 1 for a failure, 2 for a mistake in the command.
+
+    Args:
+        argv: arguments behind the program's name; those of the process if None.
+    """
+    args = list(sys.argv[1:] if argv is None else argv)
+    debug = DEBUG in args
+    if debug:
+        args.remove(DEBUG)
+    try:
+        return _dispatch(args)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except KeyboardInterrupt:
+        _complain("stopped by the keyboard")
+        return 130
+    except BrokenPipeError:
+        # The reader went away (`maskexp data list | head -1`); nothing is left to say, not even while shutting down.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:  # the last place that can turn it into a sentence
+        if debug:
+            traceback.print_exc()
+        _complain(one_sentence(error, debug))
+        return 2 if isinstance(error, CommandError) else 1
+
+
+def _dispatch(args: list[str]) -> int:
+    if not args or args[0] in ("-h", "--help", "help"):
+        sys.stdout.write(_help())
+        return 0
+    verb, rest = args[0], args[1:]
+    if verb in ("-V", "--version", "version"):
+        sys.stdout.write(f"maskexp {__version__}\n")
+        return 0
+    if verb not in VERBS:
+        raise CommandError(f"maskexp has no verb {verb!r}; {did_you_mean(verb, VERBS)}")
+    code: int = importlib.import_module(VERBS[verb].module).run(verb, rest)
+    return code
+
+
+def _help() -> str:
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {name:<{width}}  {verb.help}" for name, verb in VERBS.items())
+    return (
+        "usage: maskexp VERB [options]\n\n"
+        "Masking-based, inherently interpretable image classifiers: train, measure, compare.\n\n"
+        f"verbs:\n{verbs}\n\n"
+        "options:\n"
+        "  maskexp VERB --help  what a verb takes\n"
+        "  --version            print the version\n"
+        f"  {DEBUG}              show the traceback of an error\n\n"
+        "first run: maskexp fit --model AIM --data SyntheticBirds\n"
+    )
+
+
+def _complain(sentence: str) -> None:
+    sys.stderr.write(f"maskexp: {sentence}\n")

@@ -1,0 +1,310 @@
+"""``fit``, ``validate``, ``test`` and ``predict``: LightningCLI with our rules about layers, checkpoints and runs."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import warnings
+from argparse import ArgumentError
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from jsonargparse import Namespace
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+import maskexp.data
+import maskexp.methods
+from maskexp.callbacks import Gallery, KeepCheckpoints, PredictionWriter, SeedEpochs, WholeFileCheckpointIO
+from maskexp.cli.arguments import last_value, take_values
+from maskexp.cli.checkpoint import checkpoint_facts, checkpoint_layer, is_selected, locate, run_directory
+from maskexp.cli.config import Configuration, differences, read_configuration, short_name
+from maskexp.cli.errors import CommandError
+from maskexp.cli.parser_errors import explain_parser_error
+from maskexp.data import ImageDataModule
+from maskexp.methods import Method
+from maskexp.results import RunDirectory, RunRecorder, print_summary
+
+__all__ = ["TrainingCLI", "run"]
+
+PER_COMMAND = ("config", "ckpt_path", "run_dir")
+"""Keys that belong to one command and not to the run that config.yaml describes."""
+
+HARMLESS = ("model.weights", "data.num_workers", "data.batch_size", "data.eval_batch_size", "data.predict_split")
+"""Keys that change no number of an evaluation."""
+
+
+def run(verb: str, args: Sequence[str]) -> int:
+    """Run one training verb; the layers below the explicit flags are merged here."""
+    _silence()
+    paths, flags = take_values(args, "--config", "-c")
+    configuration = read_configuration(paths)
+    run_dir = last_value(flags, "--run_dir") or configuration.values.pop("run_dir", None)
+    ckpt_path = last_value(flags, "--ckpt_path") or configuration.values.pop("ckpt_path", None)
+    _, flags = take_values(flags, "--run_dir", "--ckpt_path")
+    if wants_help := any(flag in ("-h", "--help") or flag.endswith(".help") for flag in flags):
+        home, checkpoint = None, None
+    else:
+        home, checkpoint = locate(verb, run_dir, ckpt_path)
+        if ckpt_path and checkpoint is None:
+            _note(f"{run_dir} has no checkpoint yet: starting afresh")
+    below = checkpoint_layer(verb, checkpoint) if checkpoint else {}
+    configuration = _stack(below, configuration, flags, str(checkpoint))
+    if not wants_help and "data" not in configuration.values and _chosen_class(flags, "data") is None:
+        configuration.merge({"data": {"class_path": "SyntheticBirds"}}, "the default")
+    TrainingCLI(verb, configuration, flags, home, checkpoint, below)
+    return 0
+
+
+class TrainingCLI(LightningCLI):
+    """One verb of LightningCLI.
+
+    What differs from Lightning: configurations are layered before the parser sees them; an explicit flag or
+    configuration beats the checkpoint's hyper-parameters; a run is one directory; evaluation needs a checkpoint and
+    never repeats a sample; a training ends with the numbers of its selected checkpoint.
+
+    Args:
+        verb: ``fit``, ``validate``, ``test`` or ``predict``.
+        configuration: everything below the flags.
+        flags: the arguments, without ``--config``, ``--run_dir`` and ``--ckpt_path``.
+        home: directory of the run; chosen here if None.
+        checkpoint: file to start from, if any.
+        below: what the checkpoint says about the configuration.
+    """
+
+    def __init__(
+        self,
+        verb: str,
+        configuration: Configuration,
+        flags: Sequence[str],
+        home: RunDirectory | None,
+        checkpoint: Path | None,
+        below: Mapping[str, Any],
+    ) -> None:
+        self.verb = verb
+        self.configuration = configuration
+        self.home = home
+        self.checkpoint = checkpoint
+        self.below = below
+        choices()
+        strict = {"exit_on_error": False, "allow_abbrev": False}
+        super().__init__(
+            model_class=Method,
+            datamodule_class=ImageDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=None,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            trainer_defaults={"max_epochs": 30, "log_every_n_steps": 10, "use_distributed_sampler": False},
+            parser_kwargs={"prog": "maskexp", **strict, verb: dict(strict)},
+            args=[verb, f"--config={json.dumps(configuration.values)}", *flags],
+        )
+
+    # --- parsing -------------------------------------------------------------------------------------------------
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """Build the parser of the one verb that runs; the others would only cost time."""
+        return {self.verb: LightningCLI.subcommands()[self.verb] | {"verbose", "weights_only", "return_predictions"}}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add what a run needs beyond trainer, model and data; every verb accepts the same configuration."""
+        parser.add_argument(
+            "--run_dir", type=str | None, default=None, help="Directory of the run (default: a new one under runs/)."
+        )
+        parser.add_argument(
+            "--test_after_fit", type=bool, default=True, help="Validate and test the selected checkpoint after fit."
+        )
+        parser.add_class_arguments(KeepCheckpoints, "selection", skip={"directory"}, instantiate=False)
+        parser.add_class_arguments(Gallery, "gallery", skip={"directory"}, instantiate=False)
+        parser.add_class_arguments(PredictionWriter, None, skip={"directory"}, instantiate=False)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse; LightningCLI warns when a program passes arguments while ``sys.argv`` has some."""
+        try:
+            self.config = parser.parse_args(cast(list[str], args))
+        except ArgumentError as error:
+            keys = [action.dest for action in self._parser(self.verb)._actions]
+            sentence = explain_parser_error(str(error), keys, choices(), self.configuration)
+            raise CommandError(sentence) from error
+        if self.settings.trainer.use_distributed_sampler:
+            raise CommandError(
+                "trainer.use_distributed_sampler has to stay false: Lightning's sampler repeats samples in evaluation; "
+                "the data's own samplers know the ranks"
+            )
+
+    def _parse_ckpt_path(self) -> None:
+        # Lightning would lay the checkpoint's hyper-parameters over explicit flags; checkpoint_layer is their place.
+        return
+
+    @property
+    def settings(self) -> Namespace:
+        """The parsed configuration of the verb."""
+        return cast(Namespace, self.config[self.verb])
+
+    # --- set-up --------------------------------------------------------------------------------------------------
+
+    def before_instantiate_classes(self) -> None:
+        """Say what differs from the checkpoint, and find the run's directory."""
+        self._dump_config()
+        changed = differences({k: self.config_dump.get(k) for k in self.below}, self.below)
+        for key, (new, old) in changed.items():
+            _note(
+                f"{key}: {new!r} instead of {old!r} ({'the interrupted run' if self.verb == 'fit' else 'checkpoint'})"
+            )
+        if self.home is None and self.checkpoint and is_selected(self.checkpoint) and changed.keys() <= set(HARMLESS):
+            self.home = RunDirectory.of_checkpoint(self.checkpoint)
+        if self.home is None:
+            method, data = (short_name(self.settings[key].class_path) for key in ("model", "data"))
+            self.home = run_directory(method, data)
+        self.directory = self.home
+        self._settle_wandb()
+        config = {key: value for key, value in self.config_dump.items() if key not in PER_COMMAND}
+        seed = int(self.settings.seed_everything)
+        self.recorder = RunRecorder(self.directory, config, ["maskexp", *sys.argv[1:]], seed)
+        self.keeper = KeepCheckpoints(str(self.directory.checkpoints), **self.settings.selection.as_dict())
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Make the trainer with our callbacks and a CSV log in the run's directory."""
+        settings = dict(self._get(self.config_init, "trainer"), **kwargs)
+        plugins = settings.get("plugins") or []
+        settings["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), WholeFileCheckpointIO()]
+        settings["logger"] = self._loggers(settings["logger"])
+        settings["default_root_dir"] = settings["default_root_dir"] or str(self.directory)
+        return self._instantiate_trainer(settings, self._callbacks())
+
+    def _callbacks(self) -> list[Callback]:
+        callbacks: list[Callback] = [SeedEpochs(self.recorder.seed), self.recorder, self.keeper]
+        if self.verb == "predict":
+            save = self.settings.save_attributions
+            callbacks.append(PredictionWriter(str(self.directory.path), save_attributions=save))
+        else:
+            callbacks.append(Gallery(str(self.directory.gallery), **self.settings.gallery.as_dict()))
+        return callbacks
+
+    def _loggers(self, configured: Any) -> Any:
+        """Return the loggers: the configured ones and a CSV log in the run's directory; none for ``false``."""
+        if configured is False:
+            return False
+        others = [] if configured in (None, True) else configured if isinstance(configured, list) else [configured]
+        return [*others, CSVLogger(self.directory.path, name="logs")]
+
+    def _settle_wandb(self) -> None:
+        """Let wandb write into the run's directory and go on with the run's own id."""
+        configured = self.settings.trainer.logger
+        for logger in configured if isinstance(configured, list) else [configured]:
+            if isinstance(logger, Namespace) and short_name(logger.get("class_path")) == "WandbLogger":
+                arguments = logger.init_args
+                arguments.save_dir = str(self.directory.path) if arguments.save_dir == "." else arguments.save_dir
+                if arguments.id is None and arguments.version is None:
+                    arguments.id = self.directory.wandb_id()
+
+    # --- running -------------------------------------------------------------------------------------------------
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run the verb and write down what it measured."""
+        start = None if self.checkpoint is None else str(self.checkpoint)
+        if subcommand == "fit":
+            self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=start, weights_only=True)
+            if not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+                self._conclude()
+        elif subcommand == "predict":
+            self.trainer.predict(
+                self.model, datamodule=self.datamodule, return_predictions=False, ckpt_path=start, weights_only=True
+            )
+            self.recorder.record_evaluation(self.trainer, subcommand, self._facts(self.checkpoint))
+            _note(f"wrote {self.directory.path / 'predictions.csv'}")
+        else:
+            self._summarize(self._measure(subcommand, self.checkpoint), self.checkpoint)
+
+    def _conclude(self) -> None:
+        """Measure the selected checkpoint of a finished training."""
+        if not self.keeper.best.is_file():
+            raise CommandError(f"no epoch was finished, so there is no checkpoint in {self.directory.checkpoints}")
+        if self.settings.test_after_fit:
+            metrics: dict[str, float] = {}
+            for stage in ("validate", "test"):
+                metrics |= self._measure(stage, self.keeper.best)
+            self._summarize(metrics, self.keeper.best)
+        self.recorder.finish()
+
+    def _measure(self, stage: str, checkpoint: Path | None) -> dict[str, float]:
+        """Run ``validate`` or ``test`` on a checkpoint and return its metrics; empty on all but the first rank."""
+        measure = getattr(self.trainer, stage)
+        measure(self.model, datamodule=self.datamodule, ckpt_path=str(checkpoint), verbose=False, weights_only=True)
+        return self.recorder.record_measurement(self.trainer, stage, self._facts(checkpoint)) or {}
+
+    def _facts(self, checkpoint: Path | None) -> dict[str, Any]:
+        return {} if checkpoint is None else checkpoint_facts(checkpoint)
+
+    @rank_zero_only
+    def _summarize(self, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
+        data = cast(Any, self.datamodule)
+        title = f"{data.spec.name} ({data.spec.variant})"
+        print_summary(metrics, self._facts(checkpoint), title, data.notes, str(self.directory))
+
+
+def _stack(
+    below: Mapping[str, Any], configuration: Configuration, flags: Sequence[str], checkpoint: str
+) -> Configuration:
+    """Lay the configuration on what the checkpoint says; a class that a flag chooses replaces the section below it.
+
+    Raises:
+        CommandError: if the model's class differs from the checkpoint's.
+    """
+    kept = dict(below)
+    for section in ("model", "data"):
+        flag, configured = _chosen_class(flags, section), _class_in(configuration.values, section)
+        if flag and configured and flag != configured:
+            _note(f"{section}: {flag} replaces {configured} of {configuration.origin(section)} with all its arguments")
+            configuration.drop(section)
+            configured = None
+        chosen, trained = flag or configured, _class_in(below, section)
+        if chosen and trained and chosen != trained:
+            if section == "model":
+                raise CommandError(f"{checkpoint} holds the model {trained}, not {chosen}")
+            _note(f"{section}: {chosen} instead of {trained} (checkpoint)")
+            kept.pop(section)
+    return configuration.laid_on(kept, checkpoint)
+
+
+def _chosen_class(flags: Sequence[str], section: str) -> str | None:
+    """Return the short name of the class that flags choose for a section, or None."""
+    chosen = last_value(flags, f"--{section}", f"--{section}.class_path")
+    return None if chosen is None or chosen.endswith((".yaml", ".yml", ".json")) else short_name(chosen)
+
+
+def _class_in(values: Mapping[str, Any], section: str) -> str | None:
+    content = values.get(section)
+    found = content.get("class_path") if isinstance(content, Mapping) else None
+    return None if found is None else short_name(found)
+
+
+def choices() -> dict[str, list[str]]:
+    """Return the names of the classes that the sections ``model`` and ``data`` can choose from.
+
+    All are imported on the way, which is how the parser finds them by their short names.
+    """
+    return {"model": _subclasses(maskexp.methods, Method), "data": _subclasses(maskexp.data, ImageDataModule)}
+
+
+def _subclasses(package: Any, base: type) -> list[str]:
+    public = {name: getattr(package, name) for name in package.__all__}
+    return [name for name, c in public.items() if isinstance(c, type) and issubclass(c, base) and c is not base]
+
+
+def _silence() -> None:
+    """Keep what says nothing about the run out of the terminal: Lightning's advertisement, and its use of old names."""
+    warnings.filterwarnings("ignore", message=r".*treespec, LeafSpec.* is deprecated", category=Warning)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+        lambda record: "Tip:" not in record.getMessage()
+    )
+
+
+@rank_zero_only
+def _note(text: str) -> None:
+    sys.stderr.write(f"maskexp: {text}\n")

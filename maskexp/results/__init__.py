@@ -1,0 +1,7 @@
+"""What a run leaves behind: its directory, its provenance, its table."""
+
+from maskexp.results.recorder import RunRecorder
+from maskexp.results.run_directory import RunDirectory, RunDirectoryError
+from maskexp.results.summary import print_summary
+
+__all__ = ["RunDirectory", "RunDirectoryError", "RunRecorder", "print_summary"]

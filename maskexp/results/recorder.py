@@ -1,0 +1,89 @@
+"""Provenance: what a run writes about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_only
+
+from maskexp.results.environment import describe_environment, now
+from maskexp.results.run_directory import RunDirectory
+
+__all__ = ["RunRecorder"]
+
+
+class RunRecorder(Callback):
+    """Write config.yaml and env.json when a training starts, and metrics.json after each measurement.
+
+    Only the first rank writes. An evaluation leaves the training's configuration and environment as they are and adds
+    an entry of its own under ``evaluations`` in env.json, with whatever differs from the training's.
+
+    Args:
+        run: the directory of the run.
+        config: the whole configuration, plain values.
+        command: program and arguments.
+        seed: of everything that is drawn.
+    """
+
+    def __init__(self, run: RunDirectory, config: Mapping[str, Any], command: Sequence[str], seed: int) -> None:
+        self.run = run
+        self.config = dict(config)
+        self.command = list(command)
+        self.seed = seed
+        self.started = now()
+
+    @rank_zero_only
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write down what is about to run, and hand the whole configuration to the loggers."""
+        before = self.run.read_env()
+        history = [*before.pop("earlier_starts", []), _without(before, "evaluations")] if before else []
+        self.run.reopen()
+        self.run.write_config(self.config)
+        self.run.update_env(self._environment(trainer) | {"ended": None, "earlier_starts": history})
+        for logger in trainer.loggers:
+            logger.log_hyperparams(self.config)
+
+    @rank_zero_only
+    def record_measurement(self, trainer: Trainer, verb: str, checkpoint: Mapping[str, Any]) -> dict[str, float]:
+        """Write the metrics of ``trainer.validate`` or ``trainer.test`` and which checkpoint they belong to.
+
+        Args:
+            trainer: after the measurement.
+            verb: ``validate`` or ``test``.
+            checkpoint: JSON-able facts about the checkpoint.
+
+        Returns:
+            The metrics, as they were measured.
+        """
+        prefix = {"validate": "val/", "test": "test/"}[verb]
+        metrics = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith(prefix)}
+        self.run.update_metrics(metrics)
+        self.record_evaluation(trainer, verb, checkpoint)
+        return metrics
+
+    @rank_zero_only
+    def record_evaluation(self, trainer: Trainer, verb: str, checkpoint: Mapping[str, Any]) -> None:
+        """Write down how ``verb`` was run, and on which checkpoint."""
+        known = self.run.read_env()
+        entry = {key: value for key, value in self._environment(trainer).items() if known.get(key) != value}
+        entry |= {"checkpoint": dict(checkpoint), "ended": now()}
+        self.run.update_env({"evaluations": known.get("evaluations", {}) | {verb: entry}})
+
+    @rank_zero_only
+    def finish(self) -> None:
+        """Mark the training as done."""
+        self.run.update_env({"ended": now()})
+        self.run.mark_done()
+
+    def _environment(self, trainer: Trainer) -> dict[str, Any]:
+        device = trainer.strategy.root_device
+        environment = describe_environment(self.command, self.started, self.seed, trainer.world_size, device)
+        data = cast(Any, trainer).datamodule
+        described = {"name": data.spec.name, "variant": data.spec.variant, "digest": data.digest, "notes": data.notes}
+        return environment | {"data": described}
+
+
+def _without(entries: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {key: value for key, value in entries.items() if key not in names}

@@ -1,0 +1,173 @@
+"""One run, one directory.
+
+::
+
+    runs/aim-waterbirds/20260115-101500-3f2a/
+      config.yaml     the whole configuration; `maskexp fit --config` runs it again
+      env.json        versions, git, command, data digest, which checkpoint was measured and how it was chosen
+      metrics.json    flat: "test/acc_worst_group": 0.74
+      checkpoints/    best.ckpt and last.ckpt
+      gallery/        what the model looks at, every few epochs
+      logs/           curves as CSV, one folder for each start
+      DONE            written last
+
+Every file is written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import secrets
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from maskexp.files import write_json, written_whole
+
+__all__ = ["RunDirectory", "RunDirectoryError"]
+
+
+class RunDirectoryError(ValueError):
+    """A run directory does not hold what was asked of it."""
+
+
+class RunDirectory:
+    """Names and contents of a run's directory; nothing is created before something is written.
+
+    Args:
+        path: the directory.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config_file = self.path / "config.yaml"
+        self.env_file = self.path / "env.json"
+        self.metrics_file = self.path / "metrics.json"
+        self.wandb_id_file = self.path / "wandb_id.txt"
+        self.checkpoints = self.path / "checkpoints"
+        self.gallery = self.path / "gallery"
+        self.done_file = self.path / "DONE"
+
+    @classmethod
+    def fresh(cls, method: str, data: str, root: str | Path = "runs") -> RunDirectory:
+        """Return a new name ``<root>/<method>-<data>/<date>-<time>-<4 digits>``.
+
+        The random digits keep runs apart that start in the same second.
+        """
+        stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+        return cls(Path(root) / f"{method}-{data}".lower() / f"{stamp}-{secrets.token_hex(2)}")
+
+    @classmethod
+    def of_checkpoint(cls, checkpoint: str | Path) -> RunDirectory | None:
+        """Return the run that a checkpoint lies in, or None if it lies elsewhere."""
+        folder = Path(checkpoint).parent
+        run = cls(folder.parent)
+        return run if folder.name == run.checkpoints.name and run.holds_run else None
+
+    def __str__(self) -> str:
+        """Return the path."""
+        return str(self.path)
+
+    @property
+    def holds_run(self) -> bool:
+        """Whether a run was started here."""
+        return self.config_file.is_file()
+
+    @property
+    def done(self) -> bool:
+        """Whether the run here came to its end."""
+        return self.done_file.is_file()
+
+    def checkpoint(self, name: str) -> Path | None:
+        """Return ``best`` or ``last`` if it is there."""
+        file = self.checkpoints / f"{name}.ckpt"
+        return file if file.is_file() else None
+
+    def read_config(self) -> dict[str, Any]:
+        """Return the run's configuration.
+
+        Raises:
+            RunDirectoryError: if there is none, or it is no mapping.
+        """
+        if not self.holds_run:
+            raise RunDirectoryError(f"{self.path} holds no run: there is no {self.config_file.name} in it")
+        content = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise RunDirectoryError(f"{self.config_file} is damaged: it holds no keys and values")
+        return content
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write the configuration so that ``maskexp fit --config`` takes it."""
+        with written_whole(self.config_file) as partial:
+            partial.write_text(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+    def read_env(self) -> dict[str, Any]:
+        """Return the contents of env.json, empty if there is none."""
+        return _read_json(self.env_file)
+
+    def update_env(self, entries: Mapping[str, Any]) -> None:
+        """Add or replace top-level entries of env.json."""
+        write_json(self.env_file, self.read_env() | dict(entries))
+
+    def read_metrics(self) -> dict[str, float | None]:
+        """Return the flat metrics, empty if nothing was measured."""
+        return _read_json(self.metrics_file)
+
+    def update_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Replace the metrics of the stages that ``metrics`` speaks of and keep those of all others.
+
+        The stage is the key up to the first slash. Replacing a stage as a whole leaves no number of an earlier
+        measurement beside new ones. What is not a finite number, such as the EPG of images without foreground,
+        becomes null.
+        """
+        stages = {key.partition("/")[0] for key in metrics}
+        kept = {key: value for key, value in self.read_metrics().items() if key.partition("/")[0] not in stages}
+        new = {key: _number(key, value) for key, value in metrics.items()}
+        write_json(self.metrics_file, kept | new)
+
+    def mark_done(self) -> None:
+        """Write DONE, with the time, as the last act of a run."""
+        with written_whole(self.done_file) as partial:
+            partial.write_text(f"{datetime.now().astimezone().isoformat(timespec='seconds')}\n", encoding="utf-8")
+
+    def reopen(self) -> None:
+        """Take DONE away and clear what an interrupted writer left behind."""
+        self.done_file.unlink(missing_ok=True)
+        for folder in (self.path, self.checkpoints, self.gallery):
+            for leftover in sorted(folder.glob(".*.part.*")):
+                leftover.unlink(missing_ok=True)
+
+    def wandb_id(self) -> str:
+        """Return the id under which wandb knows this run, made when it is first asked for."""
+        if not self.wandb_id_file.is_file():
+            with written_whole(self.wandb_id_file) as partial:
+                partial.write_text(secrets.token_hex(4), encoding="utf-8")
+        identity = self.wandb_id_file.read_text(encoding="utf-8").strip()
+        if not re.fullmatch(r"\w{4,64}", identity):
+            raise RunDirectoryError(
+                f"{self.wandb_id_file} is damaged: {identity!r} is no id of wandb's; delete the file"
+            )
+        return identity
+
+
+def _number(key: str, value: float) -> float | int | None:
+    if not math.isfinite(value):
+        return None
+    return int(value) if "/n_group/" in key else value
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        return {}
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunDirectoryError(f"{file} is damaged ({error}); delete it and measure again") from error
+    if not isinstance(content, dict):
+        raise RunDirectoryError(f"{file} is damaged: it holds no keys and values; delete it and measure again")
+    return content
