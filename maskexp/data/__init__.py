@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from maskexp.data.errors import DataError as DataError
     from maskexp.data.errors import DatasetNotFoundError as DatasetNotFoundError
     from maskexp.data.synthetic_birds import SyntheticBirds as SyntheticBirds
+    from maskexp.data.waterbirds import WaterBirds as WaterBirds
 
 _HOMES = {
     "CorruptImageError": "errors",
@@ -20,6 +21,7 @@ _HOMES = {
     "ImageDataModule": "datamodule",
     "ManifestDataset": "dataset",
     "SyntheticBirds": "synthetic_birds",
+    "WaterBirds": "waterbirds",
 }
 
 __all__ = sorted(_HOMES)

@@ -7,12 +7,10 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from maskexp.data.errors import CorruptImageError
+from maskexp.data.image_files import decode_array, decode_mask
 
 __all__ = ["decoder_name", "read_mask", "read_rgb"]
 
@@ -36,7 +34,9 @@ def decoder_name() -> str:
 
 
 def read_rgb(path: Path) -> Tensor:
-    """Decode an image file of any mode to RGB.
+    """Decode an image file of any mode to RGB, upright as its EXIF orientation says; of an animation the first frame.
+
+    Both decoders give the same pixels.
 
     Returns:
         uint8 ``(3, H, W)``.
@@ -46,44 +46,20 @@ def read_rgb(path: Path) -> Tensor:
         CorruptImageError: if the file is no image or ends early.
     """
     decode = _torchcodec()
-    if decode is None:
-        return _pillow(path, "RGB")
-    try:
-        return decode(str(path), mode="RGB")
-    except (RuntimeError, ValueError):  # a format that torchcodec lacks, or a broken file: Pillow knows which
-        return _pillow(path, "RGB")
+    if decode is not None:
+        try:
+            pixels = decode(str(path), mode="RGB")
+        except (RuntimeError, ValueError):  # a broken file, or a format that torchcodec lacks: Pillow tells which
+            pass
+        else:
+            return pixels if pixels.ndim == 3 else pixels[0]
+    return torch.from_numpy(decode_array(path, "RGB")).permute(2, 0, 1).contiguous()
 
 
 def read_mask(path: Path) -> Tensor:
-    """Read a mask: any image file as grey levels, or a ``.npy`` array of booleans, 0/1 or 0..255.
+    """Read a mask, see :func:`~maskexp.data.image_files.decode_mask`.
 
     Returns:
         uint8 ``(1, H, W)``, 0 (background) to 255 (foreground).
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        CorruptImageError: if the file cannot be read as a mask.
     """
-    if path.suffix != ".npy":
-        return _pillow(path, "L")
-    try:
-        values = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise CorruptImageError(f"{path} cannot be read as a mask: {error}") from error
-    if values.ndim != 2:
-        raise CorruptImageError(f"{path} holds an array of shape {values.shape}; a mask has two dimensions")
-    scale = 255 if values.max(initial=0) <= 1 else 1
-    return torch.from_numpy((values * scale).astype(np.uint8))[None]
-
-
-def _pillow(path: Path, mode: str) -> Tensor:
-    """Decode with Pillow to ``(C, H, W)`` in ``RGB`` or ``L``."""
-    try:
-        with Image.open(path) as image:
-            values = np.array(image.convert(mode))
-    except FileNotFoundError:
-        raise
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise CorruptImageError(f"{path} cannot be decoded ({error}); copy or download the file again") from error
-    pixels = torch.from_numpy(values)
-    return pixels[None] if mode == "L" else pixels.permute(2, 0, 1).contiguous()
+    return torch.from_numpy(decode_mask(path))[None]

@@ -1,0 +1,98 @@
+"""A manifest and the folders that its paths start from; and the place where built manifests are kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from maskexp.data.errors import DataError
+from maskexp.data.manifest import ManifestTable
+
+__all__ = ["Prepared", "cache_folder", "cached_table", "in_parallel", "names_with_times"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What a builder returns.
+
+    Attributes:
+        table: the manifest. Its paths are relative, so that its digest is the same wherever the data lies.
+        root: folder of the images.
+        mask_root: folder of the masks; None where there are none.
+    """
+
+    table: ManifestTable
+    root: Path
+    mask_root: Path | None = None
+
+
+def cache_folder(given: str | os.PathLike[str] | None = None) -> Path:
+    """Return where built manifests are kept: ``given``, else ``$MASKEXP_CACHE``, else the user's cache directory."""
+    if given is not None:
+        return Path(given).expanduser()
+    if chosen := os.environ.get("MASKEXP_CACHE"):
+        return Path(chosen).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "maskexp"
+
+
+def cached_table(cache: Path, name: str, key: dict[str, Any], build: Callable[[], ManifestTable]) -> ManifestTable:
+    """Return the manifest of ``key``, built on first use.
+
+    The data may lie where nothing can be written, so the manifest does not go there but to
+    ``<cache>/manifests/<name>-<hash of key>/``. ``key`` holds the paths and a fingerprint of the source files: when one
+    of them changes, another folder is looked for, and no stale manifest is ever read. The folder appears whole, by
+    renaming; of several processes that build at once the first wins and the others read its result.
+
+    Raises:
+        DataError: if the cache cannot be written.
+    """
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    folder = cache / "manifests" / f"{name}-{digest}"
+    if not folder.is_dir():
+        table = build()
+        try:
+            _write_folder(table, folder)
+        except OSError as error:
+            raise DataError(
+                f"the manifest cannot be written to {folder} ({error}); set MASKEXP_CACHE or the argument cache_dir "
+                "to a folder that can be written"
+            ) from error
+    return ManifestTable.read(folder)
+
+
+def _write_folder(table: ManifestTable, folder: Path) -> None:
+    """Write a manifest so that ``folder`` appears whole."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        table.write(partial)
+        partial.chmod(0o755)
+        partial.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # otherwise another process was faster
+            raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def names_with_times(folder: Path) -> list[tuple[str, int]]:
+    """Return the sub-folders of ``folder`` with the times of their last change, which adding a file updates."""
+    with os.scandir(folder) as entries:
+        return sorted((entry.name, entry.stat().st_mtime_ns) for entry in entries if entry.is_dir())
+
+
+def in_parallel(function: Callable[[T], R], items: Iterable[T], workers: int = 8) -> list[R]:
+    """Apply ``function`` to all items in threads, for files that wait on a disk or a network; keeps the order."""
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(function, items))
