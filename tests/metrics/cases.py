@@ -6,6 +6,7 @@ asks for it.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,14 @@ from sklearn.metrics import average_precision_score
 from torch import Tensor
 from torchmetrics import Metric
 
-from maskexp.metrics import EnergyPointingGame, GroupAccuracy, MeanArea, PixelAveragePrecision
+from maskexp.metrics import (
+    EnergyPointingGame,
+    GroupAccuracy,
+    IoUAtThreshold,
+    IoUCurve,
+    MeanArea,
+    PixelAveragePrecision,
+)
 
 IMAGES = 7
 Values = dict[str, float]
@@ -62,6 +70,12 @@ def cases() -> dict[str, Case]:
         ),
         "pxap_image": Case(
             lambda: PixelAveragePrecision(bins=16, average="image"), (maps, foreground, present), loop_pxap_image(16)
+        ),
+        "iou_curve": Case(lambda: IoUCurve(thresholds=9), (maps, foreground, present), loop_iou_curve(9)),
+        "iou": Case(
+            lambda: IoUAtThreshold(0.3),
+            (maps, foreground, present),
+            lambda *inputs: {"value": loop_iou_at(0.3, *inputs)},
         ),
     }
 
@@ -156,5 +170,28 @@ def loop_pxap_image(bins: int) -> Callable[..., Values]:
             if there and m.any()
         ]
         return {"value": float(np.mean(precisions))}
+
+    return loop
+
+
+def loop_iou_at(threshold: float, maps: np.ndarray, foreground: np.ndarray, present: np.ndarray) -> float:
+    values = []
+    for s, m, there in zip(maps, foreground, present, strict=True):
+        selected = {i for i, score in enumerate(s.ravel()) if score > threshold}
+        truth = {i for i, inside in enumerate(m.ravel()) if inside}
+        if there and truth:
+            values.append(len(selected & truth) / len(selected | truth))
+    return sum(values) / len(values)
+
+
+def loop_iou_curve(steps: int) -> Callable[..., Values]:
+    def loop(*inputs: np.ndarray) -> Values:
+        thresholds = [i / (steps - 1) for i in range(steps)]
+        curve = [loop_iou_at(threshold, *inputs) for threshold in thresholds]
+        return {
+            "iou_auc": sum((a + b) / 2 / (steps - 1) for a, b in itertools.pairwise(curve)),
+            "iou_best": max(curve),
+            "iou_best_threshold": thresholds[curve.index(max(curve))],
+        }
 
     return loop

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from maskexp.metrics.functional.energy_pointing_game import energy_pointing_game
 from maskexp.metrics.functional.group_accuracy import group_accuracy
+from maskexp.metrics.functional.inputs import minmax_normalize
+from maskexp.metrics.functional.iou_curve import iou_curve
 from maskexp.metrics.functional.mean_area import mean_area
-from maskexp.metrics.functional.pixel_average_precision import minmax_normalize, pixel_average_precision
+from maskexp.metrics.functional.pixel_average_precision import pixel_average_precision
 
 __all__ = [
     "energy_pointing_game",
     "group_accuracy",
+    "iou_curve",
     "mean_area",
     "minmax_normalize",
     "pixel_average_precision",

@@ -5,7 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["batch_of_foregrounds", "batch_of_maps", "check_unit_range", "present_images", "real_dtype", "to_real"]
+__all__ = [
+    "batch_of_foregrounds",
+    "batch_of_maps",
+    "check_unit_range",
+    "minmax_normalize",
+    "present_images",
+    "real_dtype",
+    "to_real",
+    "unit_maps",
+]
 
 
 def real_dtype(device: torch.device) -> torch.dtype:
@@ -64,6 +73,34 @@ def present_images(has_foreground: Tensor | None, foreground: Tensor) -> Tensor:
             f"not {has_foreground.dtype} of shape {tuple(has_foreground.shape)}"
         )
     return has_foreground
+
+
+def unit_maps(attribution: Tensor, *, normalize: bool) -> Tensor:
+    """Return attributions as ``(B, H, W)`` in [0, 1], stretched to it first if ``normalize``.
+
+    Raises:
+        ValueError: as :func:`batch_of_maps` and :func:`check_unit_range`.
+    """
+    maps = batch_of_maps(attribution)
+    if normalize and maps.numel():
+        return minmax_normalize(maps)
+    check_unit_range(maps)
+    return maps
+
+
+def minmax_normalize(maps: Tensor) -> Tensor:
+    """Stretch each of the ``(B, H, W)`` or ``(B, 1, H, W)`` maps to [0, 1]; a constant map becomes zeros.
+
+    Example:
+        >>> minmax_normalize(torch.tensor([[[-1.0, 0.0, 3.0]], [[2.0, 2.0, 2.0]]]))
+        tensor([[[0.0000, 0.2500, 1.0000]],
+        <BLANKLINE>
+                [[0.0000, 0.0000, 0.0000]]])
+    """
+    low, high = maps.flatten(1).aminmax(dim=1)
+    shape = (-1,) + (1,) * (maps.ndim - 1)
+    low, extent = low.view(shape), (high - low).view(shape)
+    return torch.where(extent > 0, (maps - low) / extent, 0.0)
 
 
 def check_unit_range(values: Tensor, name: str = "attribution") -> None:

@@ -8,15 +8,10 @@ import torch
 from torch import Tensor
 from torchmetrics.utilities import rank_zero_warn
 
-from maskexp.metrics.functional.inputs import (
-    batch_of_foregrounds,
-    batch_of_maps,
-    check_unit_range,
-    present_images,
-    real_dtype,
-)
+from maskexp.metrics.functional.histograms import slot_histograms
+from maskexp.metrics.functional.inputs import batch_of_foregrounds, present_images, real_dtype, unit_maps
 
-__all__ = ["minmax_normalize", "pixel_average_precision"]
+__all__ = ["pixel_average_precision"]
 
 Average = Literal["pooled", "image"]
 
@@ -86,21 +81,6 @@ def pixel_average_precision(
     return warn_if_undefined(average_precision_of_histograms(histograms))
 
 
-def minmax_normalize(maps: Tensor) -> Tensor:
-    """Stretch each of the ``(B, H, W)`` or ``(B, 1, H, W)`` maps to [0, 1]; a constant map becomes zeros.
-
-    Example:
-        >>> minmax_normalize(torch.tensor([[[-1.0, 0.0, 3.0]], [[2.0, 2.0, 2.0]]]))
-        tensor([[[0.0000, 0.2500, 1.0000]],
-        <BLANKLINE>
-                [[0.0000, 0.0000, 0.0000]]])
-    """
-    low, high = maps.flatten(1).aminmax(dim=1)
-    shape = (-1,) + (1,) * (maps.ndim - 1)
-    low, extent = low.view(shape), (high - low).view(shape)
-    return torch.where(extent > 0, (maps - low) / extent, 0.0)
-
-
 def validated_bins(bins: int) -> int:
     """Return ``bins`` if it is a positive number.
 
@@ -116,10 +96,7 @@ def prepare_pixels(
     attribution: Tensor, foreground: Tensor, has_foreground: Tensor | None, ignore: Tensor | None, *, normalize: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Check and return scores, truth and which pixels count, all ``(B, H, W)``."""
-    maps = batch_of_maps(attribution)
-    if normalize and maps.numel():
-        maps = minmax_normalize(maps)
-    check_unit_range(maps)
+    maps = unit_maps(attribution, normalize=normalize)
     foreground = batch_of_foregrounds(foreground, maps.shape)
     valid = present_images(has_foreground, foreground)[:, None, None].expand_as(foreground)
     if ignore is not None:
@@ -132,15 +109,8 @@ def score_histograms(maps: Tensor, foreground: Tensor, valid: Tensor, bins: int,
 
     The last bin holds the score 1.0 alone.
     """
-    width = 2 * (bins + 1)
-    slot = (maps * bins).floor().to(torch.int64) + (bins + 1) * foreground
-    images = len(maps) if per_image else 1
-    if per_image:
-        slot = slot + width * torch.arange(images, device=maps.device)[:, None, None]
-    overflow = images * width  # pixels that do not count end up behind the last bin, which spares a device read
-    slot = torch.where(valid, slot, overflow)
-    counts = torch.bincount(slot.flatten(), minlength=overflow + 1)[:overflow]
-    return counts.view(images, 2, bins + 1) if per_image else counts.view(2, bins + 1)
+    slot = (maps * bins).floor().to(torch.int64)
+    return slot_histograms(slot, foreground, valid, bins + 1, per_image=per_image)
 
 
 def average_precision_of_histograms(histograms: Tensor) -> Tensor:
