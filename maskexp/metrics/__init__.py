@@ -9,7 +9,17 @@ from __future__ import annotations
 from maskexp.metrics.energy_pointing_game import EnergyPointingGame
 from maskexp.metrics.group_accuracy import GroupAccuracy
 from maskexp.metrics.iou_curve import IoUAtThreshold, IoUCurve
+from maskexp.metrics.legacy_comet import LegacyCometAveragePrecision, LegacyCometIoUAUC
 from maskexp.metrics.mean_area import MeanArea
 from maskexp.metrics.pixel_average_precision import PixelAveragePrecision
 
-__all__ = ["EnergyPointingGame", "GroupAccuracy", "IoUAtThreshold", "IoUCurve", "MeanArea", "PixelAveragePrecision"]
+__all__ = [
+    "EnergyPointingGame",
+    "GroupAccuracy",
+    "IoUAtThreshold",
+    "IoUCurve",
+    "LegacyCometAveragePrecision",
+    "LegacyCometIoUAUC",
+    "MeanArea",
+    "PixelAveragePrecision",
+]

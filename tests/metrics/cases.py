@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from maskexp.metrics import (
     GroupAccuracy,
     IoUAtThreshold,
     IoUCurve,
+    LegacyCometAveragePrecision,
+    LegacyCometIoUAUC,
     MeanArea,
     PixelAveragePrecision,
 )
@@ -76,6 +79,12 @@ def cases() -> dict[str, Case]:
             lambda: IoUAtThreshold(0.3),
             (maps, foreground, present),
             lambda *inputs: {"value": loop_iou_at(0.3, *inputs)},
+        ),
+        "legacy_comet": Case(
+            lambda: LegacyCometAveragePrecision(10), (maps, foreground, present), loop_legacy_average_precision(10)
+        ),
+        "legacy_comet_iou": Case(
+            lambda: LegacyCometIoUAUC(0.3, 50), (maps, foreground, present), loop_legacy_iou_auc(0.3, 50)
         ),
     }
 
@@ -193,5 +202,30 @@ def loop_iou_curve(steps: int) -> Callable[..., Values]:
             "iou_best": max(curve),
             "iou_best_threshold": thresholds[curve.index(max(curve))],
         }
+
+    return loop
+
+
+def loop_legacy_average_precision(edges: int) -> Callable[..., Values]:
+    def loop(maps: np.ndarray, foreground: np.ndarray, present: np.ndarray) -> Values:
+        scores, truth = maps[present].ravel(), foreground[present].ravel()
+        curve = [(1.0, 1 / 10001)]
+        positives = sum(truth[scores >= 1 / edges])
+        for edge in reversed(range(1, edges)):
+            selected = truth[scores >= edge / edges]
+            if len(selected):
+                curve.append((selected.mean(), selected.sum() / positives))
+        return {"value": sum(p * (r - before) for (_, before), (p, r) in itertools.pairwise(curve))}
+
+    return loop
+
+
+def loop_legacy_iou_auc(threshold: float, steps: int) -> Callable[..., Values]:
+    def loop(maps: np.ndarray, foreground: np.ndarray, present: np.ndarray) -> Values:
+        ious = []
+        for s, m in zip(maps[present] > threshold, foreground[present], strict=True):
+            ious.append(Fraction(int((s & m).sum()), int((s | m).sum())) if (s | m).any() else Fraction(-1))
+        curve = [sum(iou >= Fraction(i, steps) for iou in ious) / len(ious) for i in range(steps + 1)]
+        return {"value": sum((a + b) / 2 / steps for a, b in itertools.pairwise(curve))}
 
     return loop

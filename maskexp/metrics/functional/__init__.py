@@ -6,6 +6,7 @@ from maskexp.metrics.functional.energy_pointing_game import energy_pointing_game
 from maskexp.metrics.functional.group_accuracy import group_accuracy
 from maskexp.metrics.functional.inputs import minmax_normalize
 from maskexp.metrics.functional.iou_curve import iou_curve
+from maskexp.metrics.functional.legacy_comet import legacy_comet_average_precision, legacy_comet_iou_auc
 from maskexp.metrics.functional.mean_area import mean_area
 from maskexp.metrics.functional.pixel_average_precision import pixel_average_precision
 
@@ -13,6 +14,8 @@ __all__ = [
     "energy_pointing_game",
     "group_accuracy",
     "iou_curve",
+    "legacy_comet_average_precision",
+    "legacy_comet_iou_auc",
     "mean_area",
     "minmax_normalize",
     "pixel_average_precision",
