@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from maskexp.data.errors import CorruptImageError as CorruptImageError
     from maskexp.data.errors import DataError as DataError
     from maskexp.data.errors import DatasetNotFoundError as DatasetNotFoundError
+    from maskexp.data.own import Manifest as Manifest
     from maskexp.data.synthetic_birds import SyntheticBirds as SyntheticBirds
     from maskexp.data.waterbirds import WaterBirds as WaterBirds
 
@@ -19,6 +20,7 @@ _HOMES = {
     "DataError": "errors",
     "DatasetNotFoundError": "errors",
     "ImageDataModule": "datamodule",
+    "Manifest": "own",
     "ManifestDataset": "dataset",
     "SyntheticBirds": "synthetic_birds",
     "WaterBirds": "waterbirds",

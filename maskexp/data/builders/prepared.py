@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from maskexp.data.errors import DataError
-from maskexp.data.manifest import ManifestTable
+from maskexp.data.manifest import Card, ManifestTable
 
-__all__ = ["Prepared", "cache_folder", "cached_table", "in_parallel", "names_with_times"]
+__all__ = ["Prepared", "cache_folder", "cached_table", "in_parallel", "names_with_times", "own_card"]
 
+SPLIT_NAMES = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
+"""Names that people give to the three splits, and ours."""
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -96,3 +98,11 @@ def in_parallel(function: Callable[[T], R], items: Iterable[T], workers: int = 8
     """Apply ``function`` to all items in threads, for files that wait on a disk or a network; keeps the order."""
     with ThreadPoolExecutor(workers) as pool:
         return list(pool.map(function, items))
+
+
+def own_card(
+    name: str, classes: tuple[str, ...], attributes: tuple[str, ...], with_masks: bool, notes: tuple[str, ...]
+) -> Card:
+    """Describe a user's own data."""
+    kind = "soft" if with_masks else "none"
+    return Card(name, "own", classes, attributes, kind, "own" if with_masks else "", "own", notes, {"name": "own"})

@@ -1,0 +1,58 @@
+"""What data there is, in words, for ``maskexp data list``. Needs no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["CATALOG", "Entry"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One datamodule.
+
+    Attributes:
+        name: its class, as ``--data`` takes it.
+        summary: one line.
+        images: how many, per split where that is fixed.
+        foreground: what the foreground can be.
+        get: how to get the data.
+        licence: under which conditions.
+    """
+
+    name: str
+    summary: str
+    images: str
+    foreground: str
+    get: str
+    licence: str
+
+
+CATALOG: tuple[Entry, ...] = (
+    Entry(
+        name="SyntheticBirds",
+        summary="drawn land and water birds on land and water scenes, any correlation; the embedded default",
+        images="2000 / 400 / 800, or any other number",
+        foreground="segmentation (exact)",
+        get="nothing to get: drawn in memory from a seed",
+        licence="Apache-2.0",
+    ),
+    Entry(
+        name="WaterBirds",
+        summary="land and water birds of CUB on land and water of Places; 95 %, 100 %, corrected, or your own",
+        images="4795 / 1199 / 5794",
+        foreground="segmentation and box, both from CUB-200-2011 (no release of WaterBirds has them)",
+        get="https://nlp.stanford.edu/data/dro/waterbird_complete95_forest2water2.tar.gz; masks: "
+        "https://data.caltech.edu/records/w9d68-gec53; then --data.root and --data.cub_root",
+        licence="non-commercial research",
+    ),
+    Entry(
+        name="Manifest",
+        summary="your own images: a CSV, or a folder {train,val,test}/<class>/",
+        images="yours",
+        foreground="segmentation, box or none",
+        get="--data.csv or --data.root",
+        licence="yours",
+    ),
+)
+"""All datamodules, the embedded default first."""
