@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import pickle
 from typing import Any
 
-import torch
-
 from maskexp._version import __version__
+from maskexp.serialization import load_tensors
 from maskexp.types import DataSpec
 
 _ENTRY = "maskexp"
@@ -32,10 +30,10 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         CheckpointError: if the file is not a checkpoint that maskexp wrote.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
-        raise CheckpointError(f"{os.fspath(path)} is not a checkpoint that can be read safely") from error
-    if not isinstance(content, dict) or _ENTRY not in content:
+        content = load_tensors(path)
+    except ValueError as error:
+        raise CheckpointError(f"not a checkpoint: {error}") from error
+    if _ENTRY not in content:
         raise CheckpointError(f"{os.fspath(path)} is not a checkpoint of maskexp: it has no {_ENTRY!r} entry")
     return content
 

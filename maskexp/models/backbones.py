@@ -16,6 +16,9 @@ import timm
 import torch
 from torch import Tensor, nn
 
+import maskexp.models.small  # noqa: F401  registers small_resnet with timm
+from maskexp.serialization import load_tensors
+
 HUB = "timm"
 """The value of ``weights`` that asks for timm's default pretrained weights of the network."""
 
@@ -23,9 +26,9 @@ HUB = "timm"
 def create_timm(name: str, weights: str | None, image_size: tuple[int, int], **options: Any) -> nn.Module:
     """Create a timm network, or one of our variants of it, with the weights asked for.
 
-    Besides timm's names, ``resnet50_v1``, ``resnet101_v1`` and ``resnet152_v1`` name the first kind of ResNet,
-    which strides in the first 1×1 convolution of a block instead of the 3×3 one (He et al., CVPR 2016; the layout of
-    the Keras and Caffe weights).
+    Besides timm's names, ``small_resnet`` is ours for small pictures (:mod:`maskexp.models.small`), and
+    ``resnet50_v1``, ``resnet101_v1`` and ``resnet152_v1`` name the first kind of ResNet, which strides in the first 1×1
+    convolution of a block instead of the 3×3 one (He et al., CVPR 2016; the layout of the Keras and Caffe weights).
 
     Args:
         name: name of the network.
@@ -158,7 +161,7 @@ def _read_state_dict(path: str) -> dict[str, Tensor]:
         raise FileNotFoundError(f"no weights at {path!r}; give a file, 'timm' for the hub's weights, or null for none")
     if path.endswith(".safetensors"):
         return safetensors.torch.load_file(path)
-    content = torch.load(path, map_location="cpu", weights_only=True)
+    content = load_tensors(path)
     state: dict[str, Tensor] = content.get("state_dict", content)
     return state
 

@@ -1,0 +1,16 @@
+"""Fixtures that all rooms share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real photographs and pretrained weights that may lie beside the repository."""
+    path = Path(__file__).resolve().parents[2] / "shared"
+    if not (path / "weights").is_dir():
+        pytest.skip("no real photographs and weights beside the repository (../shared)")
+    return path

@@ -1,0 +1,58 @@
+"""Area loss and its schedule: A8, A9, and exactness over ranks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from maskexp.masking import active_fraction, annealed_target, area_loss
+from tests.distributed import run_ranks
+
+
+def test_target_falls_linearly_and_stays() -> None:
+    values = [annealed_target(epoch, 0.35, 10) for epoch in (0, 1, 5, 10, 11)]
+    assert values == pytest.approx([1.0, 0.935, 0.675, 0.35, 0.35])
+
+
+def test_without_annealing_the_target_holds_from_the_start() -> None:
+    assert annealed_target(0, 0.25, 0) == 0.25
+
+
+def test_area_loss_and_its_gradient() -> None:
+    mask = torch.zeros(1, 1, 2, 2)
+    mask[0, 0, 0] = 1
+    mask.requires_grad_()
+    loss = 6 * area_loss([mask], 0.35)
+    assert loss.item() == pytest.approx(0.135)
+    loss.backward()
+    # d loss / d r = 2 λ (r - τ), and each of the four positions is a quarter of r.
+    torch.testing.assert_close(mask.grad, torch.full_like(mask, 2 * 6 * (0.5 - 0.35) / 4))
+
+
+def test_below_the_target_the_gradient_turns() -> None:
+    mask = torch.zeros(1, 1, 2, 2, requires_grad=True)
+    area_loss([mask], 0.35).backward()
+    assert (mask.grad < 0).all()  # type: ignore[operator]
+
+
+def test_stages_are_summed() -> None:
+    full, half = torch.ones(1, 1, 4, 4), torch.tensor([[[[1.0, 0.0]]]])
+    assert area_loss([full, half], 0.5).item() == pytest.approx(0.25)
+
+
+def _loss_and_gradient(rank: int, world_size: int) -> tuple[float, Tensor]:
+    masks = torch.arange(16.0).view(4, 1, 2, 2) / 16
+    local = masks[rank * 2 : rank * 2 + 2].clone().requires_grad_()
+    loss = (active_fraction(local) - 0.1) ** 2
+    loss.backward()
+    return loss.item(), local.grad / world_size  # as DDP averages gradients over ranks
+
+
+def test_two_ranks_give_the_loss_and_the_gradient_of_one_process() -> None:
+    whole = (torch.arange(16.0).view(4, 1, 2, 2) / 16).requires_grad_()
+    loss = (active_fraction(whole) - 0.1) ** 2
+    loss.backward()
+    results = run_ranks(_loss_and_gradient, 2)
+    assert [value for value, _ in results] == pytest.approx([loss.item()] * 2)
+    torch.testing.assert_close(torch.cat([gradient for _, gradient in results]), whole.grad)

@@ -1,0 +1,119 @@
+"""Backbones by name, with weights from a file or from nowhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import timm
+import torch
+from PIL import Image
+from torchvision.transforms.v2.functional import center_crop, pil_to_tensor, resize
+
+from maskexp.models import Backbone
+from maskexp.models.backbones import create_timm
+
+SIZE = (64, 64)
+IMAGES = torch.rand(2, 3, *SIZE, generator=torch.Generator().manual_seed(0))
+
+
+def test_stages_come_shallow_to_deep() -> None:
+    backbone = Backbone("test_resnet", stages=3, weights=None, image_size=SIZE).eval()
+    shapes = [tuple(feature.shape[1:]) for feature in backbone(IMAGES)]
+    assert shapes == [
+        (channels, SIZE[0] // stride, SIZE[1] // stride)
+        for channels, stride in zip(backbone.channels, backbone.strides, strict=True)
+    ]
+    assert backbone.strides == (8, 16, 32)
+
+
+def test_swin_is_turned_to_channels_first() -> None:
+    backbone = Backbone("swin_tiny_patch4_window7_224", stages=2, weights=None, image_size=SIZE).eval()
+    assert [tuple(feature.shape) for feature in backbone(IMAGES)] == [(2, 384, 4, 4), (2, 768, 2, 2)]
+
+
+def test_images_are_normalised_inside() -> None:
+    backbone = Backbone("test_resnet", weights=None, image_size=SIZE)
+    mean = torch.tensor(timm.get_pretrained_cfg("test_resnet").mean).view(1, 3, 1, 1)
+    torch.testing.assert_close(backbone.normalize(mean.expand(1, 3, 2, 2)), torch.zeros(1, 3, 2, 2))
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_weights_from_a_file(tmp_path: Path, suffix: str) -> None:
+    torch.manual_seed(0)
+    source = timm.create_model("test_resnet", pretrained=False)
+    file = tmp_path / f"weights{suffix}"
+    if suffix == ".pth":
+        torch.save({"state_dict": source.state_dict()}, file)
+    else:
+        safetensors.torch.save_file(source.state_dict(), file)
+    backbone = Backbone("test_resnet", weights=str(file), image_size=SIZE)
+    assert torch.equal(backbone.network.state_dict()["conv1.0.weight"], source.state_dict()["conv1.0.weight"])
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "weights.pth"
+    torch.save(timm.create_model("test_vit", pretrained=False).state_dict(), file)
+    with pytest.raises(ValueError, match="do not fit the network 'test_resnet'"):
+        create_timm("test_resnet", str(file), SIZE)
+
+
+def test_missing_weights_are_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no weights at .*nothing.pth"):
+        Backbone("test_resnet", weights=str(tmp_path / "nothing.pth"))
+
+
+def test_weights_that_hold_code_are_not_run(tmp_path: Path) -> None:
+    file = tmp_path / "weights.pth"
+    torch.save({"state_dict": test_weights_that_hold_code_are_not_run}, file)
+    with pytest.raises(ValueError, match="not a PyTorch file that can be read safely"):
+        Backbone("test_resnet", weights=str(file))
+
+
+def test_unknown_network_gets_suggestions() -> None:
+    with pytest.raises(ValueError, match=r"did you mean .*resnet50"):
+        Backbone("resnet5O", weights=None)
+
+
+@pytest.mark.parametrize(("stages", "message"), [(9, "has 5; choose 1 to 5"), (0, "at least 1 stage")])
+def test_impossible_number_of_stages_is_refused(stages: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Backbone("test_resnet", stages=stages, weights=None)
+
+
+def test_first_kind_of_resnet_strides_in_the_first_convolution() -> None:
+    network = create_timm("resnet50_v1", None, SIZE)
+    for stage in (network.layer2, network.layer3, network.layer4):
+        assert stage[0].conv1.stride == (2, 2)
+        assert stage[0].conv2.stride == (1, 1)
+    assert network.layer1[0].conv1.stride == (1, 1)
+    backbone = Backbone("resnet50_v1", stages=2, weights=None, image_size=SIZE).eval()
+    assert [tuple(feature.shape[-2:]) for feature in backbone(IMAGES)] == [(4, 4), (2, 2)]
+
+
+def test_frozen_backbone_does_not_move() -> None:
+    backbone = Backbone("test_resnet", weights=None, image_size=SIZE, frozen=True)
+    backbone.train()
+    before = {name: value.clone() for name, value in backbone.state_dict().items()}
+    backbone(IMAGES)
+    assert not any(parameter.requires_grad for parameter in backbone.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in backbone.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["tf_efficientnet_lite0", "resnet50_v1"])
+def test_real_weights_know_imagenet(name: str, shared: Path) -> None:
+    file = {"tf_efficientnet_lite0": "tf_efficientnet_lite0", "resnet50_v1": "resnet50_v1_fp16"}[name]
+    weights = str(shared / "weights" / f"{file}.safetensors")
+    network = create_timm(name, weights, (224, 224)).eval()
+    rows = (shared / "data" / "imagenet-photos" / "labels.csv").read_text().splitlines()[1:41]
+    photos = torch.stack([_photo(shared / "data" / "imagenet-photos" / row.split(",")[0]) for row in rows])
+    normalize = Backbone(name, weights=None).normalize
+    with torch.inference_mode():
+        predicted = network(normalize(photos)).argmax(1)
+    expected = torch.tensor([int(row.split(",")[1]) for row in rows])
+    assert (predicted == expected).float().mean() > 0.6
+
+
+def _photo(path: Path) -> torch.Tensor:
+    return center_crop(resize(pil_to_tensor(Image.open(path).convert("RGB")), [224]), [224, 224]) / 255
