@@ -60,6 +60,11 @@ class KeepCheckpoints(Checkpoint):
         if self.metric == AUTO:
             self.rule = _default_rule(trainer)
 
+    def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Complain about an unknown metric before the first epoch rather than after it."""
+        if self.rule != LAST:
+            self._require_metric(trainer)
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note that there are fresh scores."""
         self._validated = not trainer.sanity_checking
@@ -96,11 +101,14 @@ class KeepCheckpoints(Checkpoint):
         if not self._validated:
             return None
         self._validated = False
-        key = f"val/{self.rule}"
-        if key not in trainer.callback_metrics:
-            known = sorted(name.removeprefix("val/") for name in trainer.callback_metrics if name.startswith("val/"))
-            raise ValueError(f"selection.metric is {self.rule!r}, but validation measures only {', '.join(known)}")
-        return float(trainer.strategy.broadcast(trainer.callback_metrics[key].item()))
+        self._require_metric(trainer)
+        return float(trainer.strategy.broadcast(trainer.callback_metrics[f"val/{self.rule}"].item()))
+
+    def _require_metric(self, trainer: Trainer) -> None:
+        if f"val/{self.rule}" not in trainer.callback_metrics:
+            known = [name.removeprefix("val/") for name in trainer.callback_metrics if name.startswith("val/")]
+            choices = sorted(name for name in known if not name.startswith("n_group/"))
+            raise ValueError(f"selection.metric is {self.rule!r}; choose auto, last, {', '.join(choices)}")
 
 
 class WholeFileCheckpointIO(TorchCheckpointIO):

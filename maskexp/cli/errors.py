@@ -8,6 +8,9 @@ from collections.abc import Iterable
 
 __all__ = ["CommandError", "did_you_mean", "one_sentence"]
 
+ALIKE, NEARLY_AS_GOOD = 0.6, 0.05
+"""Likeness from which a choice is worth suggesting, and how far behind the best one it may be."""
+
 EXPECTED = (ValueError, OSError, ImportError)
 """Errors whose message was written for the user; any other is a surprise and says its type."""
 
@@ -26,11 +29,12 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
         'choose from fit, test'
     """
     names = list(choices)
-    folded = {name.lower(): name for name in names}
-    close = [folded[name] for name in difflib.get_close_matches(word.lower(), folded, n=3, cutoff=0.6)]
-    if close:
-        return f"did you mean {' or '.join(repr(name) for name in close)}?"
-    return f"choose from {', '.join(names)}"
+    likeness = {name: difflib.SequenceMatcher(None, word.lower(), name.lower()).ratio() for name in names}
+    best = max(likeness.values(), default=0.0)
+    if best < ALIKE:
+        return f"choose from {', '.join(names)}"
+    close = [repr(name) for name in names if likeness[name] >= max(ALIKE, best - NEARLY_AS_GOOD)]
+    return f"did you mean {' or '.join(close)}?"
 
 
 def one_sentence(error: BaseException, debug: bool = False) -> str:

@@ -50,16 +50,20 @@ def explain_parser_error(
 
 def _unknown_key(unknown: str, keys: list[str], configuration: Configuration) -> str:
     """Suggest among the keys on the level where the wrong one stands."""
-    known = {key.rpartition(".")[0] for key in keys} | set(keys)
-    wrong = next(
-        (".".join(unknown.split(".")[:depth]) for depth in range(1, unknown.count(".") + 1)
-         if ".".join(unknown.split(".")[:depth]) not in known),
-        unknown,
-    )  # fmt: skip
-    siblings = sorted({key for key in known if key and key.count(".") == wrong.count(".")})
-    level = wrong.rpartition(".")[0]
-    nearby = [key for key in siblings if key.rpartition(".")[0] == level] or siblings
-    return f"{_blame(unknown, configuration)}unknown key {wrong}; {did_you_mean(wrong, nearby)}"
+    names = unknown.split(".")
+    level: list[str] = []
+    choices = _below(level, keys)
+    while names[len(level)] in choices and len(level) + 1 < len(names):
+        level.append(names[len(level)])
+        choices = _below(level, keys)
+    wrong = names[len(level)]
+    return f"{_blame(unknown, configuration)}unknown key {'.'.join([*level, wrong])}; {did_you_mean(wrong, choices)}"
+
+
+def _below(level: Sequence[str], keys: Iterable[str]) -> list[str]:
+    """Return the names that follow ``level`` in dotted keys."""
+    split = (key.split(".") for key in keys)
+    return list(dict.fromkeys(k[len(level)] for k in split if len(k) > len(level) and k[: len(level)] == list(level)))
 
 
 def _missing(names: str, class_path: str | None, section: str | None, classes: Mapping[str, Sequence[str]]) -> str:
@@ -78,9 +82,8 @@ def _wrong_value(message: str, section: str | None, class_path: str | None, conf
     if not names or expected is None:
         return " ".join(message.split())
     key = f"{section}.{names[-1]}" if class_path and names[-1] != section else names[-1]
-    wanted = re.sub(r"<class '([\w.]+)'>", r"\1", expected.replace("typing.Literal", "one of ")).removeprefix(
-        "Expected "
-    )
+    wanted = expected.removeprefix("Expected a ").replace("typing.Literal", "one of ")
+    wanted = re.sub(r"<class '([\w.]+)'>", r"of type \1", wanted)
     return f"{_blame(key, configuration)}{key} is {value!r}, but has to be {wanted}"
 
 

@@ -56,7 +56,7 @@ def run(verb: str, args: Sequence[str]) -> int:
     configuration = _stack(below, configuration, flags, str(checkpoint))
     if not wants_help and "data" not in configuration.values and _chosen_class(flags, "data") is None:
         configuration.merge({"data": {"class_path": "SyntheticBirds"}}, "the default")
-    TrainingCLI(verb, configuration, flags, home, checkpoint, below)
+    TrainingCLI(verb, configuration, flags, home, checkpoint, below, ["maskexp", verb, *args])
     return 0
 
 
@@ -74,6 +74,7 @@ class TrainingCLI(LightningCLI):
         home: directory of the run; chosen here if None.
         checkpoint: file to start from, if any.
         below: what the checkpoint says about the configuration.
+        command: program and arguments, for the record.
     """
 
     def __init__(
@@ -84,12 +85,14 @@ class TrainingCLI(LightningCLI):
         home: RunDirectory | None,
         checkpoint: Path | None,
         below: Mapping[str, Any],
+        command: Sequence[str],
     ) -> None:
         self.verb = verb
         self.configuration = configuration
         self.home = home
         self.checkpoint = checkpoint
         self.below = below
+        self.command = command
         choices()
         strict = {"exit_on_error": False, "allow_abbrev": False}
         super().__init__(
@@ -165,8 +168,17 @@ class TrainingCLI(LightningCLI):
         self._settle_wandb()
         config = {key: value for key, value in self.config_dump.items() if key not in PER_COMMAND}
         seed = int(self.settings.seed_everything)
-        self.recorder = RunRecorder(self.directory, config, ["maskexp", *sys.argv[1:]], seed)
+        self.recorder = RunRecorder(self.directory, config, self.command, seed)
         self.keeper = KeepCheckpoints(str(self.directory.checkpoints), **self.settings.selection.as_dict())
+
+    def instantiate_classes(self) -> None:
+        """Instantiate; the parser buries what a constructor says in a report about its own types."""
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            if error.__cause__ is not None and str(error).startswith("Does not validate"):
+                raise error.__cause__ from None
+            raise
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer with our callbacks and a CSV log in the run's directory."""

@@ -1,0 +1,82 @@
+"""``maskexp data list`` and ``maskexp data check``, without torch."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+from maskexp.cli.errors import CommandError, did_you_mean
+from maskexp.data.catalog import CATALOG
+from maskexp.data.check import CHECKABLE, Report, check_data
+
+__all__ = ["run"]
+
+ACTIONS = ("list", "check")
+PLACES = {
+    "WaterBirds": {
+        "cub_root": "CUB-200-2011, for segmentations and bounding boxes",
+        "segmentations": "folder of the segmentations",
+        "bounding_boxes": "CUB's file of bounding boxes",
+    },
+    "Manifest": {"csv": "CSV file with the columns image, label …", "masks": "folder of the masks"},
+}
+"""Where the parts of a data set may lie besides its root."""
+SHOWN = 5
+"""Items of a finding that the terminal shows."""
+
+
+def run(verb: str, args: Sequence[str]) -> int:
+    """List the data sets, or check one; the exit code of a check is 1 if it found an error."""
+    if not args or args[0] in ("-h", "--help"):
+        sys.stdout.write(f"usage: maskexp {verb} list\n       maskexp {verb} check NAME ROOT [options]\n")
+        return 0
+    action, rest = args[0], args[1:]
+    if action not in ACTIONS:
+        raise CommandError(f"maskexp {verb} has no action {action!r}; {did_you_mean(action, ACTIONS)}")
+    return _list() if action == "list" else _check(rest)
+
+
+def _list() -> int:
+    for entry in CATALOG:
+        facts = {"images": entry.images, "foreground": entry.foreground, "get": entry.get, "licence": entry.licence}
+        sys.stdout.write(f"{entry.name}: {entry.summary}\n")
+        sys.stdout.writelines(f"  {name:<11} {fact}\n" for name, fact in facts.items())
+    return 0
+
+
+def _check(args: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="maskexp data check", description="Check the files of a data set.")
+    parser.add_argument("name", metavar="NAME", help=f"one of {', '.join(CHECKABLE)}")
+    parser.add_argument("root", metavar="ROOT", nargs="?", help="folder of the data")
+    for name, places in PLACES.items():
+        for place, text in places.items():
+            parser.add_argument(f"--{place}", metavar="PATH", help=f"{name}: {text}")
+    parser.add_argument("--decode", action="store_true", help="decode every image: finds truncated and repeated files")
+    parser.add_argument("--json", action="store_true", help="print the whole report as JSON")
+    options = parser.parse_args(args)
+    if options.name not in CHECKABLE:
+        raise CommandError(f"{options.name!r} cannot be checked; {did_you_mean(options.name, CHECKABLE)}")
+    settings = ("name", "decode", "json")
+    given = {key: value for key, value in vars(options).items() if value is not None and key not in settings}
+    if foreign := sorted(given.keys() - {"root", *PLACES[options.name]}):
+        raise CommandError(f"{options.name} does not take --{foreign[0]}, only --{', --'.join(PLACES[options.name])}")
+    if "root" not in given and options.name == "WaterBirds":
+        raise CommandError("say where the data lies: maskexp data check WaterBirds ROOT")
+    report = check_data(options.name, decode=options.decode, **given)
+    sys.stdout.write(json.dumps(report.to_dict(), indent=2) + "\n" if options.json else _text(report))
+    return 0 if report.ok else 1
+
+
+def _text(report: Report) -> str:
+    lines = [f"{report.name} ({report.variant}): {'as it has to be' if report.ok else 'NOT as it has to be'}"]
+    for split, counts in report.counts.items():
+        groups = ", ".join(f"{name} {count}" for name, count in zip(report.group_names, counts, strict=True))
+        lines.append(f"  {split:<6} {sum(counts):>6}  {groups}")
+    for finding in report.findings:
+        lines.append(f"  {finding.severity}: {finding.message}")
+        lines += [f"    {item}" for item in finding.items[:SHOWN]]
+        if len(finding.items) > SHOWN:
+            lines.append(f"    … and {len(finding.items) - SHOWN} more (--json shows all)")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,103 @@
+"""``maskexp explain CKPT IMAGE...``: what a trained model decides about any picture, and from which part of it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from maskexp.callbacks.figure import visible_part
+from maskexp.data.decode import read_rgb
+from maskexp.data.geometry import EvaluationGeometry
+from maskexp.files import written_whole
+from maskexp.methods import Method, load_method
+from maskexp.methods.checkpoint import data_spec, read_checkpoint
+from maskexp.types import Prediction
+
+__all__ = ["evaluation_geometry", "prepare_image", "run"]
+
+SHOWN = 5
+"""Classes that the terminal shows."""
+
+
+def run(verb: str, args: Sequence[str]) -> int:
+    """Explain images one after the other."""
+    options = _parser(verb).parse_args(args)
+    geometry = evaluation_geometry(read_checkpoint(options.checkpoint))
+    method = load_method(options.checkpoint)
+    out = Path(options.out)
+    for path, name in zip(options.images, _names(options.images), strict=True):
+        image = prepare_image(Path(path), geometry)
+        with torch.no_grad():
+            prediction = method.explain(image[None].float() / 255)
+        _write_maps(out / name, image, prediction)
+        sys.stdout.write(_report(path, out / name, method, prediction, options.json))
+    return 0
+
+
+def evaluation_geometry(checkpoint: dict[str, Any]) -> EvaluationGeometry:
+    """Return how the images of a checkpoint's evaluation were resized and cropped."""
+    stored = checkpoint.get("datamodule_hyper_parameters", {})
+    known = {key: stored[key] for key in ("resize", "crop_fraction") if key in stored}
+    return EvaluationGeometry(data_spec(checkpoint).image_size[0], **known)
+
+
+def prepare_image(path: Path, geometry: EvaluationGeometry) -> Tensor:
+    """Return an image file as uint8 ``(3, S, S)``, exactly as ``validate``, ``test`` and ``predict`` see it."""
+    pixels = read_rgb(path)
+    # Data sets carry the foreground as a fourth channel; with it, resizing takes the same path to the last bit.
+    return geometry(torch.cat([pixels, torch.zeros_like(pixels[:1])]))[:3]
+
+
+def _parser(verb: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"maskexp {verb}",
+        description="Print the prediction for each image and write what it was made from: <name>_mask.png, the "
+        "attribution (for a network with masks, the mask), and <name>_overlay.png, the image with the rest darkened.",
+    )
+    parser.add_argument("checkpoint", metavar="CKPT", help="checkpoint of a trained model")
+    parser.add_argument("images", metavar="IMAGE", nargs="+", help="image files")
+    parser.add_argument("--out", default="explanations", help="folder of the pictures (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per image, with all logits")
+    return parser
+
+
+def _names(images: Sequence[str]) -> list[str]:
+    """Return a name for each image: its stem, numbered where a stem comes again."""
+    stems = [Path(image).stem for image in images]
+    return [stem if stem not in stems[:i] else f"{stem}_{i}" for i, stem in enumerate(stems)]
+
+
+def _write_maps(base: Path, image: Tensor, prediction: Prediction) -> None:
+    attribution = prediction.attribution_at((image.shape[-2], image.shape[-1]))
+    if attribution is None:
+        return
+    shown = attribution[0, 0].numpy()
+    pixels = image.permute(1, 2, 0).numpy() / 255
+    for kind, values in (("mask", shown), ("overlay", visible_part(pixels, shown))):
+        with written_whole(f"{base}_{kind}.png") as partial:
+            Image.fromarray(np.rint(values * 255).astype(np.uint8)).save(partial)
+
+
+def _report(path: str, base: Path, method: Method, prediction: Prediction, as_json: bool) -> str:
+    if method.spec is None:
+        raise ValueError("the method was loaded without the specification of its data")
+    logits = prediction.logits[0].float()
+    probability = logits.softmax(dim=0)
+    names = method.spec.class_names
+    best = probability.argsort(descending=True).tolist()
+    pictures = [] if prediction.attribution is None else [f"{base}_mask.png", f"{base}_overlay.png"]
+    if as_json:
+        values = {"image": path, "predicted": names[best[0]], "probability": float(probability[best[0]])}
+        by_class = dict(zip(names, logits.tolist(), strict=True))
+        return json.dumps(values | {"logits": by_class, "pictures": pictures}) + "\n"
+    classes = ", ".join(f"{names[k]} {probability[k]:.1%}" for k in best[:SHOWN])
+    return f"{path}: {classes}\n" + "".join(f"  {picture}\n" for picture in pictures)
