@@ -1,0 +1,51 @@
+# Every target makes the virtual environment .venv first if it is missing.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# One thread per process: the tests start many small processes.
+TEST_ENV := OMP_NUM_THREADS=1 WANDB_MODE=offline
+
+.PHONY: help
+help:  ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
+
+$(BIN)/maskexp: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "maskexp needs Python 3.11 or newer; try make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --editable '.[dev]'
+	@touch $@
+
+.PHONY: install
+install: $(BIN)/maskexp  ## make the virtual environment and install maskexp for development
+
+.PHONY: demo
+demo: install  ## train AIM on the embedded drawn birds, test it, leave the pictures in runs/demo
+	rm -rf runs/demo
+	$(BIN)/maskexp fit --config experiments/quickstart.yaml --run_dir runs/demo
+
+.PHONY: test
+test: install  ## run all tests
+	$(TEST_ENV) $(BIN)/python -m pytest
+
+.PHONY: test-fast
+test-fast: install  ## run the tests that take seconds
+	$(TEST_ENV) $(BIN)/python -m pytest -m "not slow"
+
+.PHONY: check
+check: install  ## format, lint, types and the floors of the house, without changing anything
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: install  ## format and repair what can be repaired
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+.PHONY: clean
+clean:  ## remove the virtual environment and caches; runs are kept
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache *.egg-info
