@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ from maskexp.types import Batch, DataSpec, ForegroundKind
 __all__ = ["ImageDataModule"]
 
 
-class ImageDataModule(LightningDataModule):
+class ImageDataModule(LightningDataModule, ABC):
     """Loaders, geometry, photometry and specification of any data that comes as a manifest.
 
     A subclass declares its arguments and two methods: :meth:`build` returns the manifest, :meth:`pixels` says where the
@@ -85,13 +86,13 @@ class ImageDataModule(LightningDataModule):
         self._table: ManifestTable | None = None
         self._datasets: dict[str, ManifestDataset] = {}
 
+    @abstractmethod
     def build(self) -> ManifestTable:
         """Return the manifest of the data."""
-        raise NotImplementedError(f"{type(self).__name__} has to say how its manifest is built")
 
+    @abstractmethod
     def pixels(self, split: str) -> Pixels:
         """Return where the pixels of a split come from."""
-        raise NotImplementedError(f"{type(self).__name__} has to say where its pixels come from")
 
     @property
     def table(self) -> ManifestTable:

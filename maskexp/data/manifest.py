@@ -12,6 +12,7 @@ import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -149,7 +150,7 @@ class ManifestTable:
                 counts[position] += 1
         return tuple(counts)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """sha256 over rows and card: the same on every machine, whatever the paths of the data are."""
         card = json.dumps(asdict(self.card), sort_keys=True)

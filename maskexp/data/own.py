@@ -20,7 +20,7 @@ class Manifest(ImageDataModule):
     - ``csv``: one line per image. Columns ``image`` (path), ``label`` (name or index), and if you have them
       ``attribute`` (name or index of the spurious factor), ``split`` (train, val, test), ``mask`` (path),
       ``x0 y0 x1 y1`` (box in pixels, half-open), ``id``. Without ``split``, 70/15/15 % by a hash of the path.
-    - ``root`` alone: ``manifest.csv`` with ``dataset.json`` if they are there, else
+    - ``root`` alone: ``manifest.csv`` (yours, or prepared with a ``dataset.json``) if it is there, else
       ``root/{train,val,test}/<class>/*``, with masks in ``root/masks/{train,val,test}/<class>/<stem>.png``.
 
     Args:

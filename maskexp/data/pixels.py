@@ -63,33 +63,39 @@ class FilePixels:
         self, rows: Sequence[Row], foreground: ForegroundKind, root: Path, mask_root: Path | None = None
     ) -> None:
         self.root, self.mask_root = root, mask_root or root
-        # Arrays of fixed width: lists of str would be copied page by page into every forked worker.
-        self.images = np.array([row.image for row in rows], np.str_)
-        self.masks = np.array([row.mask if foreground == "segmentation" else "" for row in rows], np.str_)
+        # Arrays of bytes: lists of str would be copied page by page into every forked worker.
+        self.images = np.array([row.image.encode() for row in rows], np.bytes_)
+        self.masks = np.array([row.mask.encode() if foreground == "segmentation" else b"" for row in rows], np.bytes_)
         nowhere = (float("nan"),) * 4
         self.boxes = np.array([(row.box if foreground == "box" else None) or nowhere for row in rows], np.float64)
-        self.has_foreground = (self.masks != "") | np.isfinite(self.boxes).all(axis=1)
+        self.has_foreground = (self.masks != b"") | np.isfinite(self.boxes).all(axis=1)
 
     def read(self, index: int) -> Tensor:
         """Decode one sample to uint8 ``(4, H, W)``.
 
         Raises:
-            FileNotFoundError: if a file is missing.
             CorruptImageError: if a file cannot be decoded.
-            DataError: if mask and image differ in size.
+            DataError: if a file is missing, or mask and image differ in size.
         """
-        image = read_rgb(self.root / self.images[index])
-        region = self._region(index, image.shape[1], image.shape[2])
+        path = self.root / self.images[index].decode()
+        try:
+            image = read_rgb(path)
+            region = self._region(index, path, image.shape[1], image.shape[2])
+        except FileNotFoundError as error:
+            raise DataError(
+                f"{error.filename} is missing although the manifest lists it; run `maskexp data check`"
+            ) from error
         return torch.cat([image, region])
 
-    def _region(self, index: int, height: int, width: int) -> Tensor:
+    def _region(self, index: int, image: Path, height: int, width: int) -> Tensor:
         """Return the soft foreground uint8 ``(1, height, width)``."""
         if self.masks[index]:
-            mask = read_mask(self.mask_root / self.masks[index])
+            path = self.mask_root / self.masks[index].decode()
+            mask = read_mask(path)
             if mask.shape[1:] != (height, width):
                 raise DataError(
-                    f"the mask {self.mask_root / self.masks[index]} has {mask.shape[2]}x{mask.shape[1]} pixels but its "
-                    f"image {self.root / self.images[index]} has {width}x{height}; they must have the same size"
+                    f"the mask {path} has {mask.shape[2]}x{mask.shape[1]} pixels but its image {image} has "
+                    f"{width}x{height}; they must have the same size"
                 )
             return mask
         region = torch.zeros(1, height, width, dtype=torch.uint8)

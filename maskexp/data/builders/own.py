@@ -33,6 +33,8 @@ def prepare_own(
         return prepare_csv(Path(csv).expanduser(), folder, columns, classes, attributes)
     if folder is None:
         raise DataError("Manifest needs --data.root (a folder) or --data.csv (a file)")
-    if (folder / "manifest.csv").is_file():
+    if (folder / "dataset.json").is_file():
         return Prepared(ManifestTable.read(folder), folder, mask_folder or folder)
+    if (folder / "manifest.csv").is_file():
+        return prepare_csv(folder / "manifest.csv", folder, columns, classes, attributes)
     return prepare_folder(folder, mask_folder)

@@ -11,16 +11,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from maskexp.data.synthetic.canvas import (
-    Canvas,
-    Capsule,
-    Colour,
-    Ellipse,
-    Placement,
-    Polygon,
-    Shape,
-    mix,
-)
+from maskexp.data.synthetic.canvas import Canvas
+from maskexp.data.synthetic.draws import Colour, between, hsv, mix
+from maskexp.data.synthetic.shapes import Capsule, Ellipse, Placement, Polygon, Shape, turn
 
 __all__ = ["draw_bird"]
 
@@ -56,25 +49,25 @@ def draw_bird(canvas: Canvas, kind: int, rng: np.random.Generator) -> None:
 
 def _plumage(rng: np.random.Generator) -> Plumage:
     """Draw colours: a main colour, a wing that is darker or lighter, a pale or equal belly."""
-    hue, value = float(rng.random()), _between(rng, 0.35, 1.0)
-    body = hsv(hue, _between(rng, 0.05, 0.75), value)
-    wing = mix(body, (0.08, 0.08, 0.1) if rng.random() < 0.65 else (1.0, 1.0, 1.0), _between(rng, 0.25, 0.6))
-    belly = mix(body, (1.0, 0.97, 0.9), _between(rng, 0.0, 0.7))
-    bill = hsv(_between(rng, 0.0, 0.16), _between(rng, 0.4, 0.95), _between(rng, 0.35, 1.0))
-    leg = hsv(_between(rng, 0.0, 0.16), _between(rng, 0.3, 0.9), _between(rng, 0.3, 0.95))
+    hue, value = float(rng.random()), between(rng, 0.35, 1.0)
+    body = hsv(hue, between(rng, 0.05, 0.75), value)
+    wing = mix(body, (0.08, 0.08, 0.1) if rng.random() < 0.65 else (1.0, 1.0, 1.0), between(rng, 0.25, 0.6))
+    belly = mix(body, (1.0, 0.97, 0.9), between(rng, 0.0, 0.7))
+    bill = hsv(between(rng, 0.0, 0.16), between(rng, 0.4, 0.95), between(rng, 0.35, 1.0))
+    leg = hsv(between(rng, 0.0, 0.16), between(rng, 0.3, 0.9), between(rng, 0.3, 0.95))
     return Plumage(body, wing, belly, bill, leg, mix(body, (0.05, 0.05, 0.07), 0.8))
 
 
 def _land_bird(plumage: Plumage, rng: np.random.Generator) -> Parts:
     """Return a stout bird that looks to the right, its body at the origin."""
-    lean = turn(_between(rng, -0.22, 0.02))
+    lean = turn(between(rng, -0.22, 0.02))
     posture = Placement(turn=lean)
-    long, high = _between(rng, 0.34, 0.4), _between(rng, 0.26, 0.31)
-    head = (_between(rng, 0.2, 0.28), _between(rng, -0.32, -0.26))
-    radius = _between(rng, 0.17, 0.21)
-    tail_length, tail_lift = _between(rng, 0.22, 0.4), _between(rng, -0.22, 0.12)
-    bill_length, bill_drop = _between(rng, 0.1, 0.16), _between(rng, -0.01, 0.05)
-    gap, leg_length = _between(rng, 0.05, 0.1), _between(rng, 0.1, 0.17)
+    long, high = between(rng, 0.34, 0.4), between(rng, 0.26, 0.31)
+    head = (between(rng, 0.2, 0.28), between(rng, -0.32, -0.26))
+    radius = between(rng, 0.17, 0.21)
+    tail_length, tail_lift = between(rng, 0.22, 0.4), between(rng, -0.22, 0.12)
+    bill_length, bill_drop = between(rng, 0.1, 0.16), between(rng, -0.01, 0.05)
+    gap, leg_length = between(rng, 0.05, 0.1), between(rng, 0.1, 0.17)
     hip = high - 0.04
     tip = -long - tail_length + 0.1
     feet = [((shift, hip), (shift + 0.02, hip + leg_length)) for shift in (-gap, gap + 0.03)]
@@ -108,18 +101,18 @@ def _land_bird(plumage: Plumage, rng: np.random.Generator) -> Parts:
 
 def _water_bird(plumage: Plumage, rng: np.random.Generator) -> Parts:
     """Return a long-necked, long-legged bird that looks to the right, its body at the origin."""
-    lean = turn(_between(rng, -0.16, 0.04))
+    lean = turn(between(rng, -0.16, 0.04))
     posture = Placement(turn=lean)
-    long, high = _between(rng, 0.29, 0.34), _between(rng, 0.17, 0.21)
+    long, high = between(rng, 0.29, 0.34), between(rng, 0.17, 0.21)
     feeding = rng.random() < 0.15
     head = (
-        (_between(rng, 0.5, 0.58), _between(rng, 0.12, 0.3))
+        (between(rng, 0.5, 0.58), between(rng, 0.12, 0.3))
         if feeding
-        else (_between(rng, 0.2, 0.46), _between(rng, -0.66, -0.5))
+        else (between(rng, 0.2, 0.46), between(rng, -0.66, -0.5))
     )
-    bend = _between(rng, 0.1, 0.34)
-    tail_length, tail_drop = _between(rng, 0.1, 0.2), _between(rng, -0.04, 0.08)
-    bill = (_between(rng, 0.2, 0.3), _between(rng, 0.0, 0.1) + (0.14 if feeding else 0.0))
+    bend = between(rng, 0.1, 0.34)
+    tail_length, tail_drop = between(rng, 0.1, 0.2), between(rng, -0.04, 0.08)
+    bill = (between(rng, 0.2, 0.3), between(rng, 0.0, 0.1) + (0.14 if feeding else 0.0))
     parts = _long_legs(high, plumage, rng)
     tip = -long - tail_length
     tail = Polygon(((-long + 0.14, -0.11), (tip, tail_drop - 0.03), (tip, tail_drop + 0.05), (-long + 0.14, 0.1)))
@@ -147,11 +140,11 @@ def _water_bird(plumage: Plumage, rng: np.random.Generator) -> Parts:
 
 def _long_legs(hip: float, plumage: Plumage, rng: np.random.Generator) -> Parts:
     """Return two long legs; now and then one is lifted."""
-    length, gap = _between(rng, 0.4, 0.52), _between(rng, 0.04, 0.09)
+    length, gap = between(rng, 0.4, 0.52), between(rng, 0.04, 0.09)
     lifted = rng.random() < 0.25
     parts: Parts = []
     for side, shift in enumerate((-gap, gap)):
-        start, stride = (shift, hip - 0.05), _between(rng, -0.07, 0.07)
+        start, stride = (shift, hip - 0.05), between(rng, -0.07, 0.07)
         knee = (shift - 0.03 + stride * 0.4, hip + length * 0.45)
         foot = (shift + stride, hip + length)
         if lifted and side == 1:
@@ -167,16 +160,16 @@ def _neck(curve: list[tuple[float, float]], pieces: int = 7) -> list[Capsule]:
     for step in range(pieces + 1):
         t = step / pieces
         s = 1.0 - t
-        weights = (s * s * s, 3.0 * s * s * t, 3.0 * s * t * t, t * t * t)
-        x = sum(weight * point[0] for weight, point in zip(weights, curve, strict=True))
-        y = sum(weight * point[1] for weight, point in zip(weights, curve, strict=True))
+        w0, w1, w2, w3 = s * s * s, 3.0 * s * s * t, 3.0 * s * t * t, t * t * t
+        # Written out, because sum() of floats rounds differently from Python 3.12 on.
+        x, y = (w0 * p0 + w1 * p1 + w2 * p2 + w3 * p3 for p0, p1, p2, p3 in zip(*curve, strict=True))
         points.append((x, y, 0.095 - 0.045 * t))
     return [Capsule(p[:2], q[:2], p[2], q[2]) for p, q in pairwise(points)]
 
 
 def _wing(centre: tuple[float, float], a: float, b: float, plumage: Plumage, rng: np.random.Generator) -> Parts:
     """Return a folded wing, now and then with a bar."""
-    axis = turn(_between(rng, 0.02, 0.14))
+    axis = turn(between(rng, 0.02, 0.14))
     wing: Parts = [(Ellipse(centre, a, b, axis), plumage.wing)]
     if rng.random() < 0.5:
         wing += [
@@ -200,14 +193,14 @@ def _placement(shapes: list[Shape], rng: np.random.Generator) -> Placement:
     """Choose facing, size and position so that the whole bird lies in the picture."""
     facing = 1.0 if rng.random() < 0.5 else -1.0
     x0, y0, x1, y1 = _hull(shapes)
-    wanted = _between(rng, *AREA)
+    wanted = between(rng, *AREA)
     largest = (1.0 - 2.0 * (MARGIN + OUTLINE)) / max(x1 - x0, y1 - y0)
     scale = min(float(np.sqrt(wanted / _area(shapes, (x0, y0, x1, y1)))), largest)
     if facing < 0:
         x0, x1 = -x1, -x0
     edge = MARGIN + OUTLINE
-    x = _between(rng, edge - scale * x0, 1.0 - edge - scale * x1)
-    y = _between(rng, edge - scale * y0, 1.0 - edge - scale * y1)
+    x = between(rng, edge - scale * x0, 1.0 - edge - scale * x1)
+    y = between(rng, edge - scale * y0, 1.0 - edge - scale * y1)
     return Placement((x, y), scale, facing)
 
 
@@ -227,22 +220,3 @@ def _area(shapes: list[Shape], box: tuple[float, float, float, float], cells: in
     for shape in shapes:
         inside |= shape.distance(x, y) < 0.0
     return int(inside.sum()) / (cells * cells) * (x1 - x0) * (y1 - y0)
-
-
-def turn(t: float) -> tuple[float, float]:
-    """Return (cosine, sine) of the angle whose half has the tangent ``t``: a rotation without sines."""
-    return (1.0 - t * t) / (1.0 + t * t), 2.0 * t / (1.0 + t * t)
-
-
-def hsv(hue: float, saturation: float, value: float) -> Colour:
-    """Return the RGB colour of a hue in [0, 1), saturation and value in [0, 1]."""
-    red, green, blue = (
-        value * (1.0 - saturation * (1.0 - min(max(abs((hue * 6.0 + shift) % 6.0 - 3.0) - 1.0, 0.0), 1.0)))
-        for shift in (0.0, 4.0, 2.0)
-    )
-    return red, green, blue
-
-
-def _between(rng: np.random.Generator, low: float, high: float) -> float:
-    """Draw a number between two others."""
-    return low + float(rng.random()) * (high - low)

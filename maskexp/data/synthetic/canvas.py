@@ -1,160 +1,16 @@
-"""Shapes with a signed distance, and a canvas that paints them with smooth edges.
-
-Coordinates are those of the picture: x to the right and y down, both in [0, 1].
-"""
+"""A canvas that paints shapes with smooth edges."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Canvas", "Capsule", "Colour", "Ellipse", "Floats", "Placement", "Polygon", "Shape", "mix", "smooth_noise"]
+from maskexp.data.synthetic.draws import Colour
+from maskexp.data.synthetic.shapes import Bounds, Floats, Shape
 
-Floats = NDArray[np.float64]
-Point = tuple[float, float]
-Colour = tuple[float, float, float]
-Bounds = tuple[float, float, float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Placement:
-    """A similarity: mirror, turn, scale, then shift.
-
-    Attributes:
-        origin: where the point (0, 0) goes.
-        scale: length of the unit.
-        facing: 1, or -1 to mirror left and right.
-        turn: (cosine, sine) of the rotation.
-    """
-
-    origin: Point = (0.0, 0.0)
-    scale: float = 1.0
-    facing: float = 1.0
-    turn: Point = (1.0, 0.0)
-
-    def direction(self, vector: Point) -> Point:
-        """Return a mirrored and turned vector."""
-        (u, v), (cosine, sine) = vector, self.turn
-        u = u * self.facing
-        return u * cosine - v * sine, u * sine + v * cosine
-
-    def point(self, point: Point) -> Point:
-        """Return the placed point."""
-        u, v = self.direction(point)
-        return self.origin[0] + self.scale * u, self.origin[1] + self.scale * v
-
-
-class Shape(Protocol):
-    """A region of the plane."""
-
-    @property
-    def bounds(self) -> Bounds:
-        """A box (x0, y0, x1, y1) around the shape."""
-        ...
-
-    def distance(self, x: Floats, y: Floats) -> Floats:
-        """Return about how far points lie outside (positive) or inside (negative) the shape."""
-        ...
-
-    def placed(self, placement: Placement) -> Shape:
-        """Return the shape elsewhere."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Ellipse:
-    """An ellipse with half-axes ``a`` along ``axis`` (a unit vector) and ``b`` across."""
-
-    centre: Point
-    a: float
-    b: float
-    axis: Point = (1.0, 0.0)
-
-    @property
-    def bounds(self) -> Bounds:
-        """A box around the ellipse."""
-        reach = max(self.a, self.b)
-        return self.centre[0] - reach, self.centre[1] - reach, self.centre[0] + reach, self.centre[1] + reach
-
-    def distance(self, x: Floats, y: Floats) -> Floats:
-        """First-order distance: exact on the outline, where smooth edges need it."""
-        dx, dy = x - self.centre[0], y - self.centre[1]
-        u = (dx * self.axis[0] + dy * self.axis[1]) / self.a
-        v = (dy * self.axis[0] - dx * self.axis[1]) / self.b
-        radius = np.sqrt(u * u + v * v)
-        slope = np.sqrt(u * u / (self.a * self.a) + v * v / (self.b * self.b)) + 1e-9
-        return radius * (radius - 1.0) / slope
-
-    def placed(self, placement: Placement) -> Ellipse:
-        """Return the ellipse elsewhere."""
-        scale = placement.scale
-        return Ellipse(placement.point(self.centre), self.a * scale, self.b * scale, placement.direction(self.axis))
-
-
-@dataclass(frozen=True, slots=True)
-class Capsule:
-    """A line from ``start`` to ``end`` whose half-width goes from ``thick`` to ``thin``."""
-
-    start: Point
-    end: Point
-    thick: float
-    thin: float
-
-    @property
-    def bounds(self) -> Bounds:
-        """A box around the line."""
-        (x0, y0), (x1, y1), reach = self.start, self.end, max(self.thick, self.thin)
-        return min(x0, x1) - reach, min(y0, y1) - reach, max(x0, x1) + reach, max(y0, y1) + reach
-
-    def distance(self, x: Floats, y: Floats) -> Floats:
-        """Distance to the nearest point of the line, less the half-width there."""
-        dx, dy = self.end[0] - self.start[0], self.end[1] - self.start[1]
-        px, py = x - self.start[0], y - self.start[1]
-        along = np.minimum(np.maximum((px * dx + py * dy) / (dx * dx + dy * dy + 1e-12), 0.0), 1.0)
-        qx, qy = px - along * dx, py - along * dy
-        return np.sqrt(qx * qx + qy * qy) - (self.thick + along * (self.thin - self.thick))
-
-    def placed(self, placement: Placement) -> Capsule:
-        """Return the line elsewhere."""
-        start, end, scale = placement.point(self.start), placement.point(self.end), placement.scale
-        return Capsule(start, end, self.thick * scale, self.thin * scale)
-
-
-@dataclass(frozen=True, slots=True)
-class Polygon:
-    """A convex polygon."""
-
-    corners: tuple[Point, ...]
-
-    @property
-    def bounds(self) -> Bounds:
-        """The smallest box around the corners."""
-        xs, ys = [x for x, _ in self.corners], [y for _, y in self.corners]
-        return min(xs), min(ys), max(xs), max(ys)
-
-    def distance(self, x: Floats, y: Floats) -> Floats:
-        """Largest distance to the lines through the edges."""
-        following = (*self.corners[1:], self.corners[0])
-        edges = [(p, q) for p, q in zip(self.corners, following, strict=True)]
-        doubled_area = sum(p[0] * q[1] - q[0] * p[1] for p, q in edges)
-        side = 1.0 if doubled_area > 0 else -1.0
-        farthest: Floats | None = None
-        for (px, py), (qx, qy) in edges:
-            dx, dy = qx - px, qy - py
-            length = float(np.sqrt(dx * dx + dy * dy)) * side
-            outside = (x - px) * (dy / length) - (y - py) * (dx / length)
-            farthest = outside if farthest is None else np.maximum(farthest, outside)
-        if farthest is None:
-            raise ValueError("a polygon needs corners")
-        return farthest
-
-    def placed(self, placement: Placement) -> Polygon:
-        """Return the polygon elsewhere."""
-        return Polygon(tuple(placement.point(corner) for corner in self.corners))
+__all__ = ["Canvas", "smooth_noise"]
 
 
 class Canvas:
@@ -213,12 +69,6 @@ class Canvas:
     def _coverage(self, distance: Floats, edge: float) -> Floats:
         """Return how much of each pixel lies inside, for an edge that is ``edge`` pixels wide."""
         return np.minimum(np.maximum(0.5 - distance * (self.size / edge), 0.0), 1.0)
-
-
-def mix(first: Colour, second: Colour, share: float) -> Colour:
-    """Return ``first`` at share 0 and ``second`` at share 1."""
-    red, green, blue = (a + share * (b - a) for a, b in zip(first, second, strict=True))
-    return red, green, blue
 
 
 def smooth_noise(rng: np.random.Generator, x: Floats, y: Floats, columns: int, rows: int) -> Floats:
