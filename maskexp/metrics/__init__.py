@@ -10,6 +10,7 @@ from maskexp.metrics.energy_pointing_game import EnergyPointingGame
 from maskexp.metrics.group_accuracy import GroupAccuracy
 from maskexp.metrics.iou_curve import IoUAtThreshold, IoUCurve
 from maskexp.metrics.legacy_comet import LegacyCometAveragePrecision, LegacyCometIoUAUC
+from maskexp.metrics.max_box_accuracy import MaxBoxAccuracy
 from maskexp.metrics.mean_area import MeanArea
 from maskexp.metrics.pixel_average_precision import PixelAveragePrecision
 
@@ -20,6 +21,7 @@ __all__ = [
     "IoUCurve",
     "LegacyCometAveragePrecision",
     "LegacyCometIoUAUC",
+    "MaxBoxAccuracy",
     "MeanArea",
     "PixelAveragePrecision",
 ]

@@ -7,7 +7,7 @@ asks for it.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -25,6 +25,7 @@ from maskexp.metrics import (
     IoUCurve,
     LegacyCometAveragePrecision,
     LegacyCometIoUAUC,
+    MaxBoxAccuracy,
     MeanArea,
     PixelAveragePrecision,
 )
@@ -48,6 +49,7 @@ def cases() -> dict[str, Case]:
     maps = torch.rand(IMAGES, 1, 6, 5, generator=generator)
     maps[4] = 0  # no attribution at all
     signed = maps - 0.4
+    smooth = torch.linspace(0, 1, IMAGES)[:, None, None, None] * convex_maps()
     foreground = torch.rand(IMAGES, 1, 6, 5, generator=generator) < 0.4
     foreground[5] = False  # cropped away
     present = torch.tensor([True] * (IMAGES - 1) + [False])
@@ -79,6 +81,12 @@ def cases() -> dict[str, Case]:
             lambda: IoUAtThreshold(0.3),
             (maps, foreground, present),
             lambda *inputs: {"value": loop_iou_at(0.3, *inputs)},
+        ),
+        "max_box_v1": Case(
+            lambda: MaxBoxAccuracy("v1", thresholds=5), (smooth, foreground, present), loop_max_box([0.5], 5)
+        ),
+        "max_box_v2": Case(
+            lambda: MaxBoxAccuracy("v2", thresholds=5), (smooth, foreground, present), loop_max_box([0.3, 0.5, 0.7], 5)
         ),
         "legacy_comet": Case(
             lambda: LegacyCometAveragePrecision(10), (maps, foreground, present), loop_legacy_average_precision(10)
@@ -227,5 +235,43 @@ def loop_legacy_iou_auc(threshold: float, steps: int) -> Callable[..., Values]:
             ious.append(Fraction(int((s & m).sum()), int((s | m).sum())) if (s | m).any() else Fraction(-1))
         curve = [sum(iou >= Fraction(i, steps) for iou in ious) / len(ious) for i in range(steps + 1)]
         return {"value": sum((a + b) / 2 / steps for a, b in itertools.pairwise(curve))}
+
+    return loop
+
+
+def convex_maps() -> Tensor:
+    """One 6×5 map for each image with a single region at every threshold: v1 and v2 see the same box."""
+    rows, columns = torch.meshgrid(torch.arange(6.0), torch.arange(5.0), indexing="ij")
+    centres = [(i % 6, (2 * i) % 5) for i in range(IMAGES)]
+    return torch.stack([1 - ((rows - r).abs() + (columns - c).abs())[None] / 9 for r, c in centres])
+
+
+def loop_max_box(ious: list[float], thresholds: int) -> Callable[..., Values]:
+    def box(pixels: Iterable[tuple[int, int]]) -> set[tuple[int, int]]:
+        rows, columns = {r for r, _ in pixels}, {c for _, c in pixels}
+        if not rows:
+            return {(0, 0)}
+        bottom, right = min(max(rows) + 1, 5), min(max(columns) + 1, 4)
+        return {(r, c) for r in range(min(rows), bottom + 1) for c in range(min(columns), right + 1)}
+
+    def loop(maps: np.ndarray, foreground: np.ndarray, present: np.ndarray) -> Values:
+        right = {iou: [0] * thresholds for iou in ious}
+        total = 0
+        for s, m, there in zip(maps[:, 0], foreground[:, 0], present, strict=True):
+            if not there or not m.any():
+                continue
+            total += 1
+            truth = box(list(zip(*m.nonzero(), strict=True)))
+            grey = [[int(float(score) * 255) for score in line] for line in s]
+            for t in range(thresholds):
+                level = int(t / thresholds * max(max(line) for line in grey))
+                selected = box([(r, c) for r in range(6) for c in range(5) if grey[r][c] > level])
+                for iou in ious:
+                    right[iou][t] += len(selected & truth) / len(selected | truth) >= iou
+        accuracy = {iou: max(right[iou]) / total for iou in ious}
+        if len(ious) == 1:
+            return {"max_box_acc": accuracy[ious[0]]}
+        mean = {"max_box_acc_v2": sum(accuracy.values()) / len(ious)}
+        return mean | {f"max_box_acc_{round(100 * iou)}": accuracy[iou] for iou in ious}
 
     return loop
