@@ -13,6 +13,7 @@ from maskexp.metrics.legacy_comet import LegacyCometAveragePrecision, LegacyCome
 from maskexp.metrics.max_box_accuracy import MaxBoxAccuracy
 from maskexp.metrics.mean_area import MeanArea
 from maskexp.metrics.pixel_average_precision import PixelAveragePrecision
+from maskexp.metrics.pointing_game import PointingGame
 
 __all__ = [
     "EnergyPointingGame",
@@ -24,4 +25,5 @@ __all__ = [
     "MaxBoxAccuracy",
     "MeanArea",
     "PixelAveragePrecision",
+    "PointingGame",
 ]

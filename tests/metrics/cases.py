@@ -28,6 +28,7 @@ from maskexp.metrics import (
     MaxBoxAccuracy,
     MeanArea,
     PixelAveragePrecision,
+    PointingGame,
 )
 
 IMAGES = 7
@@ -87,6 +88,16 @@ def cases() -> dict[str, Case]:
         ),
         "max_box_v2": Case(
             lambda: MaxBoxAccuracy("v2", thresholds=5), (smooth, foreground, present), loop_max_box([0.3, 0.5, 0.7], 5)
+        ),
+        "pointing_game": Case(
+            lambda: PointingGame(3, tolerance=2),
+            (maps.gt(0.5).float(), foreground, present, label),
+            loop_pointing_game(3, 2),
+        ),
+        "pointing_game_first": Case(
+            lambda: PointingGame(3, tolerance=2.5, ties="first"),
+            (signed, foreground, present, label),
+            loop_pointing_game(3, 2.5, first=True),
         ),
         "legacy_comet": Case(
             lambda: LegacyCometAveragePrecision(10), (maps, foreground, present), loop_legacy_average_precision(10)
@@ -273,5 +284,24 @@ def loop_max_box(ious: list[float], thresholds: int) -> Callable[..., Values]:
             return {"max_box_acc": accuracy[ious[0]]}
         mean = {"max_box_acc_v2": sum(accuracy.values()) / len(ious)}
         return mean | {f"max_box_acc_{round(100 * iou)}": accuracy[iou] for iou in ious}
+
+    return loop
+
+
+def loop_pointing_game(classes: int, tolerance: float, *, first: bool = False) -> Callable[..., Values]:
+    def loop(maps: np.ndarray, foreground: np.ndarray, present: np.ndarray, label: np.ndarray) -> Values:
+        hits: dict[int, list[float]] = {c: [] for c in range(classes)}
+        for a, m, there, y in zip(maps[:, 0], foreground[:, 0], present, label, strict=True):
+            if not there or not m.any():
+                continue
+            highest = np.argwhere(a == a.max())
+            near = [any(np.hypot(*(pixel - q)) < tolerance for q in np.argwhere(m)) for pixel in highest]
+            hits[int(y)].append(near[0] if first else sum(near) / len(near))
+        everything = [hit for of_class in hits.values() for hit in of_class]
+        means = [sum(of_class) / len(of_class) for of_class in hits.values() if of_class]
+        return {
+            "pointing_game": sum(everything) / len(everything),
+            "pointing_game_class_mean": sum(means) / len(means),
+        }
 
     return loop

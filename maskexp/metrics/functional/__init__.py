@@ -10,6 +10,7 @@ from maskexp.metrics.functional.legacy_comet import legacy_comet_average_precisi
 from maskexp.metrics.functional.max_box_accuracy import box_iou, max_box_accuracy
 from maskexp.metrics.functional.mean_area import mean_area
 from maskexp.metrics.functional.pixel_average_precision import pixel_average_precision
+from maskexp.metrics.functional.pointing_game import pointing_game
 
 __all__ = [
     "box_iou",
@@ -22,4 +23,5 @@ __all__ = [
     "mean_area",
     "minmax_normalize",
     "pixel_average_precision",
+    "pointing_game",
 ]
