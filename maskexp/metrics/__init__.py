@@ -6,6 +6,7 @@ only with ``compute_groups=False``: its default merges metrics whose states happ
 
 from __future__ import annotations
 
+from maskexp.metrics.controls import CONTROLS, control_attribution
 from maskexp.metrics.energy_pointing_game import EnergyPointingGame
 from maskexp.metrics.group_accuracy import GroupAccuracy
 from maskexp.metrics.iou_curve import IoUAtThreshold, IoUCurve
@@ -16,6 +17,7 @@ from maskexp.metrics.pixel_average_precision import PixelAveragePrecision
 from maskexp.metrics.pointing_game import PointingGame
 
 __all__ = [
+    "CONTROLS",
     "EnergyPointingGame",
     "GroupAccuracy",
     "IoUAtThreshold",
@@ -26,4 +28,5 @@ __all__ = [
     "MeanArea",
     "PixelAveragePrecision",
     "PointingGame",
+    "control_attribution",
 ]
