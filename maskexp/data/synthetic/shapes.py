@@ -140,17 +140,19 @@ class Polygon:
         return min(xs), min(ys), max(xs), max(ys)
 
     def distance(self, x: Floats, y: Floats) -> Floats:
-        """Largest distance to the lines through the edges."""
+        """Distance to the nearest edge, so that an outline is round at sharp corners."""
         following = (*self.corners[1:], self.corners[0])
         (ax, ay), (bx, by), (cx, cy) = self.corners[:3]
         side = 1.0 if (bx - ax) * (cy - ay) > (by - ay) * (cx - ax) else -1.0
-        farthest = np.full(np.broadcast_shapes(x.shape, y.shape), -np.inf)
-        for (px, py), (qx, qy) in zip(self.corners, following, strict=True):
-            dx, dy = qx - px, qy - py
-            length = float(np.sqrt(dx * dx + dy * dy)) * side
-            outside = (x - px) * (dy / length) - (y - py) * (dx / length)
-            farthest = np.maximum(farthest, outside)
-        return farthest
+        shape = np.broadcast_shapes(x.shape, y.shape)
+        beyond, nearest = np.full(shape, -np.inf), np.full(shape, np.inf)
+        for start, end in zip(self.corners, following, strict=True):
+            dx, dy = end[0] - start[0], end[1] - start[1]
+            px, py = x - start[0], y - start[1]
+            length = float(np.sqrt(dx * dx + dy * dy))
+            beyond = np.maximum(beyond, (px * dy - py * dx) * (side / length))
+            nearest = np.minimum(nearest, Capsule(start, end, 0.0, 0.0).distance(x, y))
+        return np.where(beyond > 0.0, nearest, beyond)
 
     def placed(self, placement: Placement) -> Polygon:
         """Return the polygon elsewhere."""
