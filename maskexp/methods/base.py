@@ -85,11 +85,10 @@ class Method(LightningModule, ABC):
     def setup(self, stage: str) -> None:
         """Build network and metrics from the datamodule's specification.
 
-        Pretrained weights are read only for a training that starts afresh: any other stage begins with a checkpoint.
+        Pretrained weights are read for training only: any other stage begins with a checkpoint.
         """
         spec = cast(Any, self.trainer).datamodule.spec
-        afresh = stage == "fit" and self.trainer.ckpt_path is None
-        self.build(spec, self.weights if afresh else None)
+        self.build(spec, self.weights if stage == "fit" else None)
         stages = self.network.masked_stages
         self.evaluations = ModuleDict({split: Evaluation(spec, stages) for split in ("val", "test")})
 
@@ -128,8 +127,8 @@ class Method(LightningModule, ABC):
         self.log("train/loss", loss, prog_bar=True, batch_size=size)
         self.log_dict({f"train/{name}": term for name, term in terms.items()}, batch_size=size)
         self.log("train/acc", _accuracy(prediction.logits, batch["label"]), prog_bar=True, batch_size=size)
-        for position, mask in enumerate(prediction.masks):
-            self.log(f"train/mask_area_{position}", mask.detach().mean(), batch_size=size)
+        for stage, mask in enumerate(prediction.masks, start=1):
+            self.log(f"train/mask_area_stage_{stage}", mask.detach().mean(), batch_size=size)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -166,7 +165,7 @@ class Method(LightningModule, ABC):
         evaluation = cast(Evaluation, self.evaluations[split])
         values = evaluation.compute()
         evaluation.reset()
-        self.log_dict({f"{split}/{name}": value for name, value in values.items()}, rank_zero_only=False)
+        self.log_dict({f"{split}/{name}": value.float() for name, value in values.items()}, rank_zero_only=False)
 
     # --- optimisation --------------------------------------------------------------------------------------------
 

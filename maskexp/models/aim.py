@@ -6,8 +6,10 @@ Alshami, Agnihotri, Schiele, Keuper: "AIM: Amending Inherent Interpretability vi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from maskexp.masking import AIMEstimator, GumbelBinarizer, merge_masks, upsample_nearest
@@ -16,6 +18,7 @@ from maskexp.models.backbones import HUB, Backbone
 from maskexp.models.network import Network
 from maskexp.types import Prediction
 
+EstimatorInput = Literal["stage", "pyramid"]
 Pooling = Literal["all", "active"]
 
 
@@ -38,7 +41,10 @@ class AIMNetwork(Network):
         image_size: (height, width) of the images.
         frozen_backbone: train only what AIM adds.
         feature_width: channels of the feature branches and of the fused map (inferred: FPN, and the paper's overhead).
-        estimator_reduction: hidden width of an estimator is C_l divided by this (inferred from the overhead).
+        estimator_input: what the estimator of a stage reads: its ``stage``'s backbone feature alone (paper, as
+            summarised), or the whole ``pyramid`` from that stage down, the deeper features upsampled (ours: lets the
+            fine mask know what only deep features know).
+        estimator_reduction: hidden width of an estimator is its input's divided by this (inferred from the overhead).
         estimator_blocks: residual blocks of an estimator (paper, as summarised: 3).
         global_branch: whether the estimator adds a pooled vector (paper; how it is added is inferred).
         initial_bias: first bias of the mask logits; positive starts with active masks (inferred).
@@ -58,6 +64,7 @@ class AIMNetwork(Network):
         image_size: tuple[int, int] = (224, 224),
         frozen_backbone: bool = False,
         feature_width: int = 256,
+        estimator_input: EstimatorInput = "stage",
         estimator_reduction: int = 8,
         estimator_blocks: int = 3,
         global_branch: bool = True,
@@ -70,11 +77,15 @@ class AIMNetwork(Network):
         super().__init__()
         if pooling not in ("all", "active"):
             raise ValueError(f"unknown pooling {pooling!r}; choose all or active")
+        if estimator_input not in ("stage", "pyramid"):
+            raise ValueError(f"unknown estimator_input {estimator_input!r}; choose stage or pyramid")
         self.backbone = Backbone(backbone, stages, weights, image_size, frozen_backbone)
         self.binarizer = GumbelBinarizer(gumbel, temperature, eval_noise)
         self.pooling = pooling
         self.masked_stages = stages
+        self.estimator_input = estimator_input
         deepest_first = self.backbone.channels[::-1]
+        estimator_channels = list(accumulate(deepest_first)) if estimator_input == "pyramid" else deepest_first
         self.estimators = nn.ModuleList(
             AIMEstimator(
                 channels,
@@ -84,7 +95,7 @@ class AIMNetwork(Network):
                 self.binarizer.logit_channels,
                 initial_bias,
             )
-            for channels in deepest_first
+            for channels in estimator_channels
         )
         self.branches = nn.ModuleList(
             nn.Sequential(
@@ -109,7 +120,7 @@ class AIMNetwork(Network):
         """
         features = self.backbone(images)[::-1]
         if masks is None:
-            masks = [self.binarizer(estimator(f)) for estimator, f in zip(self.estimators, features, strict=True)]
+            masks = self._masks(features)
         sparse = [branch(f) * mask for branch, f, mask in zip(self.branches, features, masks, strict=True)]
 
         fused = sparse[0]
@@ -138,6 +149,17 @@ class AIMNetwork(Network):
     def backbone_parameters(self) -> list[nn.Parameter]:
         """Return the parameters of the backbone."""
         return list(self.backbone.parameters())
+
+    def _masks(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Return the masks of all stages, deepest first, as the features are."""
+        masks = []
+        for stage, estimator in enumerate(self.estimators):
+            seen = features[stage]
+            if self.estimator_input == "pyramid":
+                size = (seen.shape[-2], seen.shape[-1])
+                seen = torch.cat([seen, *(upsample_nearest(deeper, size) for deeper in features[:stage])], dim=1)
+            masks.append(self.binarizer(estimator(seen)))
+        return masks
 
     def _pool(self, features: Tensor, mask: Tensor) -> Tensor:
         """Average ``(B, C, h, w)`` over all or over the active positions; an empty mask gives zeros."""

@@ -1,0 +1,89 @@
+"""AIM's objective: the sum of the fact sheet's A.3, and A12."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from lightning.pytorch import Trainer
+
+from maskexp.data import SyntheticBirds
+from maskexp.masking import area_loss
+from maskexp.methods import AIM
+from maskexp.types import Batch, Prediction
+
+SMALL = {"backbone": "small_resnet", "weights": None, "feature_width": 16}
+
+
+def prediction(stages: int) -> Prediction:
+    torch.manual_seed(0)
+    masks = tuple((torch.rand(4, 1, 2**i, 2**i) > 0.5).float() for i in range(1, stages + 1))
+    stage_logits = tuple(torch.randn(4, 2) for _ in range(stages)) if stages > 1 else ()
+    return Prediction(torch.randn(4, 2), masks=masks, extras={"stage_logits": stage_logits})
+
+
+def objective(method: AIM, value: Prediction, epoch: int) -> dict[str, torch.Tensor]:
+    trainer = Trainer(max_epochs=10, accelerator="cpu", logger=False, enable_checkpointing=False)
+    trainer.fit_loop.epoch_progress.current.completed = epoch
+    method.trainer = trainer
+    label = torch.tensor([0, 1, 1, 0])
+    batch: Batch = {"label": label}  # type: ignore[typeddict-item]
+    return method.objective(value, batch)
+
+
+def test_terms_are_those_of_the_paper() -> None:
+    value, label = prediction(2), torch.tensor([0, 1, 1, 0])
+    terms = objective(AIM(tau=0.25, **SMALL), value, epoch=9)
+    assert terms["loss_area"].item() == pytest.approx(6 * area_loss(value.masks, 0.25).item())
+    assert terms["loss_cls"].item() == pytest.approx(F.cross_entropy(value.logits, label).item())
+    stages = sum(F.cross_entropy(logits, label).item() for logits in value.extras["stage_logits"])
+    assert terms["loss_stages"].item() == pytest.approx(stages)
+
+
+@pytest.mark.parametrize(("epoch", "target"), [(0, 1.0), (2, 0.7), (5, 0.25), (9, 0.25)])
+def test_target_area_is_annealed_over_the_first_half(epoch: int, target: float) -> None:
+    value = prediction(2)
+    terms = objective(AIM(tau=0.25, **SMALL), value, epoch)
+    assert terms["loss_area"].item() == pytest.approx(6 * area_loss(value.masks, target).item())
+
+
+def test_with_one_stage_the_merged_head_is_the_stage_classifier() -> None:
+    assert set(objective(AIM(stages=1, **SMALL), prediction(1), 0)) == {"loss_area", "loss_cls"}
+
+
+@pytest.mark.parametrize("tau", [0.0, -0.1, 1.5])
+def test_impossible_area_is_refused(tau: float) -> None:
+    with pytest.raises(ValueError, match=r"tau is .* must lie in \(0, 1\]"):
+        AIM(tau=tau, **SMALL)
+
+
+def test_impossible_annealing_is_refused() -> None:
+    with pytest.raises(ValueError, match="anneal_fraction is 2"):
+        AIM(anneal_fraction=2, **SMALL)
+
+
+def test_masks_and_metrics_reach_the_log(birds: SyntheticBirds, trainer: Callable[..., Trainer]) -> None:
+    run = trainer()
+    run.fit(AIM(**SMALL), birds)
+    expected = {
+        "train/loss",
+        "train/loss_area",
+        "val/acc",
+        "val/acc_worst_group",
+        "val/epg",
+        "val/pxap",
+        "val/mask_area",
+    }
+    assert expected <= set(run.callback_metrics)
+    assert 0 <= run.callback_metrics["val/mask_area"] <= 1
+
+
+@pytest.mark.slow
+def test_area_reaches_its_target_after_annealing(trainer: Callable[..., Trainer]) -> None:
+    data = SyntheticBirds(image_size=32, train_size=256, val_size=8, test_size=8, batch_size=16)
+    run = trainer(max_epochs=20)
+    run.fit(AIM(tau=0.35, anneal_fraction=0.5, lr=3e-3, backbone_lr=3e-3, **SMALL), data)
+    for stage in (1, 2):
+        assert run.callback_metrics[f"train/mask_area_stage_{stage}"].item() == pytest.approx(0.35, abs=0.03)

@@ -1,0 +1,96 @@
+"""A checkpoint is enough by itself, and need not be trusted."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+
+from maskexp.data import SyntheticBirds
+from maskexp.methods import AIM, ERM, CheckpointError, Method, load_method
+
+SMALL = {"backbone": "small_resnet", "weights": None}
+
+
+@pytest.fixture(params=[ERM, AIM])
+def trained(
+    request: pytest.FixtureRequest, tmp_path: Path, birds: SyntheticBirds, trainer: Callable[..., Trainer]
+) -> tuple[Method, Path]:
+    method: Method = request.param(**SMALL)
+    run = trainer()
+    run.fit(method, birds)
+    path = tmp_path / "trained.ckpt"
+    run.save_checkpoint(path)
+    return method.eval(), path
+
+
+def test_checkpoint_alone_gives_the_same_logits(trained: tuple[Method, Path], birds: SyntheticBirds) -> None:
+    method, path = trained
+    images = birds.fetch("test", range(4))["image"]
+    loaded = load_method(path)
+    assert type(loaded) is type(method)
+    assert loaded.spec == birds.spec
+    assert not loaded.training
+    with torch.inference_mode():
+        assert torch.equal(loaded(images).logits, method(images).logits)
+
+
+def test_lightning_can_load_it_as_well(trained: tuple[Method, Path], birds: SyntheticBirds) -> None:
+    method, path = trained
+    images = birds.fetch("test", range(4))["image"]
+    loaded = type(method).load_from_checkpoint(path).eval()
+    with torch.inference_mode():
+        assert torch.equal(loaded(images).logits, method(images).logits)
+
+
+def test_a_fresh_process_reads_it_with_plain_torch(trained: tuple[Method, Path]) -> None:
+    _, path = trained
+    program = f"import torch; print(sorted(torch.load({str(path)!r}, weights_only=True)['maskexp']))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['data_spec', 'method', 'version']"
+
+
+def test_pretrained_weights_are_read_for_training_only(
+    trained: tuple[Method, Path], birds: SyntheticBirds, trainer: Callable[..., Trainer]
+) -> None:
+    method, path = trained
+    elsewhere = {"backbone": "small_resnet", "weights": "no/such/file.safetensors"}
+    (result,) = trainer().test(type(method)(**elsewhere), birds, ckpt_path=path, weights_only=True, verbose=False)
+    assert result["test/acc"] >= 0
+    with pytest.raises(FileNotFoundError, match=r"no weights at 'no/such/file\.safetensors'"):
+        trainer().fit(type(method)(**elsewhere), birds)
+
+
+def test_other_classes_are_refused(trained: tuple[Method, Path], birds: SyntheticBirds) -> None:
+    _, path = trained
+    other = load_method(path)
+    assert other.spec is not None
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["maskexp"]["data_spec"] |= {"class_names": ["cat", "dog"]}
+    with pytest.raises(CheckpointError, match=r"knows the 2 classes of synthetic_birds \(cat, dog\), but"):
+        other.on_load_checkpoint(checkpoint)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04broken"])
+def test_damaged_files_are_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "damaged.ckpt"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"damaged\.ckpt is not a PyTorch file that can be read safely"):
+        load_method(path)
+
+
+def test_checkpoints_of_others_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.ckpt"
+    torch.save({"state_dict": {}}, path)
+    with pytest.raises(CheckpointError, match="is not a checkpoint of maskexp"):
+        load_method(path)
+    torch.save({"maskexp": {"method": "Unheard"}}, path)
+    with pytest.raises(CheckpointError, match=r"trained with the method 'Unheard', but only .*AIM.*ERM.* are known"):
+        load_method(path)
+    with pytest.raises(FileNotFoundError):
+        load_method(tmp_path / "missing.ckpt")
