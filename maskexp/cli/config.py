@@ -113,9 +113,8 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def differences(new: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Return ``{dotted key: (new, old)}`` of leaves that both have and that differ; keys as a user types them."""
-    before = {_typed(key): value for key, value in flatten(old).items()}
-    after = {_typed(key): value for key, value in flatten(new).items()}
-    return {key: (after[key], before[key]) for key in after if key in before and not _same(after[key], before[key])}
+    before, after = _comparable(old), _comparable(new)
+    return {key: (after[key], before[key]) for key in after if key in before and after[key] != before[key]}
 
 
 def short_name(class_path: Any) -> str:
@@ -123,16 +122,16 @@ def short_name(class_path: Any) -> str:
     return str(class_path).rpartition(".")[2]
 
 
-def _typed(key: str) -> str:
-    return key.replace(".init_args.", ".").removesuffix(".class_path")
-
-
-def _same(new: Any, old: Any) -> bool:
-    if isinstance(new, (list, tuple)) and isinstance(old, (list, tuple)):
-        return list(new) == list(old)
-    if isinstance(new, str) and isinstance(old, str):
-        return new == old or ("." in old and short_name(new) == short_name(old) and "/" not in old)
-    return bool(new == old)
+def _comparable(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the leaves by the keys that a user types, classes by their short names and tuples as lists."""
+    leaves = {}
+    for key, value in flatten(values).items():
+        if key.endswith("class_path"):
+            value = short_name(value)
+        leaves[key.replace(".init_args.", ".").removesuffix(".class_path")] = (
+            list(value) if isinstance(value, tuple) else value
+        )
+    return leaves
 
 
 def _copied(value: Any) -> Any:

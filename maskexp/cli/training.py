@@ -218,6 +218,14 @@ class TrainingCLI(LightningCLI):
     # --- running -------------------------------------------------------------------------------------------------
 
     def _run_subcommand(self, subcommand: str) -> None:
+        """Run the verb; a start that fails at once leaves no directory behind."""
+        try:
+            self._run(subcommand)
+        except BaseException:
+            self.directory.discard_if_empty()
+            raise
+
+    def _run(self, subcommand: str) -> None:
         """Run the verb and write down what it measured."""
         start = None if self.checkpoint is None else str(self.checkpoint)
         if subcommand == "fit":
@@ -310,8 +318,12 @@ def _subclasses(package: Any, base: type) -> list[str]:
 
 
 def _silence() -> None:
-    """Keep what says nothing about the run out of the terminal: Lightning's advertisement, and its use of old names."""
-    warnings.filterwarnings("ignore", message=r".*treespec, LeafSpec.* is deprecated", category=Warning)
+    """Keep out of the terminal what says nothing about the run: an advertisement, and two warnings.
+
+    Lightning uses an old name of torch's, and it recommends to reduce over ranks what our metrics have reduced already.
+    """
+    warnings.filterwarnings("ignore", message=r".*treespec, LeafSpec.* is deprecated")
+    warnings.filterwarnings("ignore", message=r"It is recommended to use `self\.log\(.*, sync_dist=True\)`")
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
         lambda record: "Tip:" not in record.getMessage()
     )

@@ -142,6 +142,15 @@ class RunDirectory:
             for leftover in sorted(folder.glob(".*.part.*")):
                 leftover.unlink(missing_ok=True)
 
+    def discard_if_empty(self) -> None:
+        """Remove the directory if all that is in it is empty folders, as a start that failed at once leaves them."""
+        if any(entry.is_file() for entry in self.path.rglob("*")):
+            return
+        for folder in sorted((entry for entry in self.path.rglob("*")), reverse=True):
+            folder.rmdir()
+        if self.path.is_dir():
+            self.path.rmdir()
+
     def wandb_id(self) -> str:
         """Return the id under which wandb knows this run, made when it is first asked for."""
         if not self.wandb_id_file.is_file():

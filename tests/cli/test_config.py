@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from maskexp.cli.config import Configuration, differences, flatten, read_configuration
+from maskexp.cli.errors import CommandError
+
+
+def write(folder: Path, **files: str) -> None:
+    for name, text in files.items():
+        path = folder / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_suffix(".yaml").write_text(text)
+
+
+def test_layers_lie_below_the_file_that_names_them(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        data__birds="data: {class_path: WaterBirds, init_args: {image_size: 224, batch_size: 32}}",
+        method__aim="model: {class_path: AIM, init_args: {tau: 0.25, stages: 2}}",
+        paper__row="layers: [../data/birds.yaml, ../method/aim.yaml]\nmodel: {init_args: {tau: 0.35}}\nseed: 3",
+    )
+    values = read_configuration([tmp_path / "paper/row.yaml"]).values
+    assert values == {
+        "data": {"class_path": "WaterBirds", "init_args": {"image_size": 224, "batch_size": 32}},
+        "model": {"class_path": "AIM", "init_args": {"tau": 0.35, "stages": 2}},
+        "seed": 3,
+    }
+
+
+def test_later_files_win_and_lists_are_replaced(tmp_path: Path) -> None:
+    write(tmp_path, a="x: {y: [1, 2], z: 1}", b="x: {y: [3]}")
+    assert read_configuration([tmp_path / "a.yaml", tmp_path / "b.yaml"]).values == {"x": {"y": [3], "z": 1}}
+
+
+def test_a_layer_may_stand_on_layers_and_be_shared(tmp_path: Path) -> None:
+    write(tmp_path, base="x: 1\ny: 1", middle="layers: [base.yaml]\ny: 2", top="layers: [middle.yaml, base.yaml]\nz: 3")
+    assert read_configuration([tmp_path / "top.yaml"]).values == {"x": 1, "y": 1, "z": 3}
+
+
+def test_two_classes_for_one_section_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, a="model: {class_path: AIM, init_args: {tau: 1}}", b="model: {class_path: maskexp.methods.ERM}")
+    with pytest.raises(CommandError, match=r"model is AIM in .*a\.yaml but ERM in .*b\.yaml"):
+        read_configuration([tmp_path / "a.yaml", tmp_path / "b.yaml"])
+
+
+def test_one_class_under_two_spellings_is_one_class(tmp_path: Path) -> None:
+    write(tmp_path, a="model: AIM", b="model: {class_path: maskexp.methods.AIM, init_args: {tau: 1}}")
+    merged = read_configuration([tmp_path / "a.yaml", tmp_path / "b.yaml"]).values
+    assert merged == {"model": {"class_path": "maskexp.methods.AIM", "init_args": {"tau": 1}}}
+
+
+def test_origins_name_the_file_of_each_value(tmp_path: Path) -> None:
+    write(tmp_path, a="model: {init_args: {tau: 1, stages: 2}}", b="model: {init_args: {tau: 2}}")
+    configuration = read_configuration([tmp_path / "a.yaml", tmp_path / "b.yaml"])
+    assert configuration.origin("model.init_args.tau") == str(tmp_path / "b.yaml")
+    assert configuration.origin("model.init_args.stages") == str(tmp_path / "a.yaml")
+    assert configuration.origin("trainer") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("- 1", "has to hold keys and values"),
+        ("a: [", "is no YAML"),
+        ("a: 1\na: 2", "the key 'a' is given twice"),
+        ("layers: x.yaml", "has to be a list of paths"),
+        ("layers: [none.yaml]", "there is no configuration file"),
+        ("layers: [bad.yaml]", "stands on itself"),
+    ],
+)
+def test_bad_files(tmp_path: Path, text: str, complaint: str) -> None:
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(CommandError, match=complaint):
+        read_configuration([tmp_path / "bad.yaml"])
+
+
+def test_missing_file() -> None:
+    with pytest.raises(CommandError, match=r"there is no configuration file 'none\.yaml'"):
+        read_configuration(["none.yaml"])
+
+
+def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "empty.yaml").write_text("# nothing\n")
+    assert read_configuration([tmp_path / "empty.yaml"]).values == {}
+
+
+@pytest.mark.parametrize("number", ["1e-4", "2.5e3", "-3E2", "1.0e-05"])
+def test_scientific_notation_is_a_number(tmp_path: Path, number: str) -> None:
+    (tmp_path / "n.yaml").write_text(f"lr: {number}")
+    assert read_configuration([tmp_path / "n.yaml"]).values == {"lr": float(number)}
+
+
+def test_merging_copies(tmp_path: Path) -> None:
+    values = {"a": {"b": 1}}
+    configuration = Configuration()
+    configuration.merge(values, "one")
+    configuration.merge({"a": {"b": 2}}, "two")
+    assert values == {"a": {"b": 1}}
+
+
+def test_laid_on_keeps_the_upper_value_and_its_file() -> None:
+    upper = Configuration()
+    upper.merge({"model": {"init_args": {"tau": 0.9}}}, "row.yaml")
+    stacked = upper.laid_on({"model": {"class_path": "AIM", "init_args": {"tau": 0.25, "stages": 2}}}, "x.ckpt")
+    assert stacked.values == {"model": {"class_path": "AIM", "init_args": {"tau": 0.9, "stages": 2}}}
+    assert stacked.origin("model.init_args.tau") == "row.yaml"
+    assert stacked.origin("model.init_args.stages") == "x.ckpt"
+
+
+def test_differences_are_named_as_a_user_types_them() -> None:
+    old = {"model": {"class_path": "AIM", "init_args": {"tau": 0.25, "pair": (1, 2)}}, "gone": 1}
+    new = {"model": {"class_path": "maskexp.methods.AIM", "init_args": {"tau": 0.9, "pair": [1, 2], "added": 0}}}
+    assert differences(new, old) == {"model.tau": (0.9, 0.25)}
+
+
+def test_different_paths_are_different() -> None:
+    assert differences({"root": "a/b.c"}, {"root": "d/b.c"}) == {"root": ("a/b.c", "d/b.c")}
+
+
+def test_flatten_keeps_empty_mappings() -> None:
+    assert flatten({"a": {}, "b": {"c": None}}) == {"a": {}, "b.c": None}
