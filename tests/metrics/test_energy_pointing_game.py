@@ -77,8 +77,10 @@ def test_d6_overlapping_boxes_count_once() -> None:
 def test_absent_empty_and_too_large_foregrounds_are_skipped_and_counted() -> None:
     foreground = torch.cat([CORNER, CORNER, torch.zeros_like(CORNER), torch.ones_like(CORNER)])
     has_foreground = torch.tensor([True, False, True, True])
+    attribution = ATTRIBUTION.repeat(4, 1, 1)
+    attribution[1] = 0  # skipped, hence not undefined
     metric = EnergyPointingGame(max_area=0.99)
-    metric.update(ATTRIBUTION.expand(4, 3, 3), foreground, has_foreground)
+    metric.update(attribution, foreground, has_foreground)
     summary = metric.summary()
     assert summary["epg"].item() == pytest.approx(0.7, abs=1e-10)
     assert summary["epg_baseline"].item() == pytest.approx(4 / 9, abs=1e-10)

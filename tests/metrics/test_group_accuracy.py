@@ -81,6 +81,14 @@ def test_samples_without_a_group_count_in_the_plain_accuracy_only() -> None:
     assert (result["acc_worst_group"], result["n_group/0"]) == (1, 1)
 
 
+def test_adjusted_accuracy_needs_a_group_that_was_trained_on() -> None:
+    predicted, label, group = torch.tensor([0, 0]), torch.tensor([0, 1]), torch.tensor([0, 1])
+    assert group_accuracy(predicted, label, group, 2, [0, 0])["acc_adjusted"].isnan()
+    with pytest.warns(UserWarning, match="no sample of group 2"):
+        assert group_accuracy(predicted, label, group, 3, [0, 0, 5])["acc_adjusted"].isnan()
+    assert group_accuracy(predicted, label, group, 2, [0, 5])["acc_adjusted"] == 0
+
+
 def test_no_groups_at_all() -> None:
     none = torch.tensor([-1, -1])
     assert values(group_accuracy(torch.tensor([0, 1]), torch.tensor([0, 0]), none, 0)) == {"acc": 0.5}
@@ -115,8 +123,7 @@ def test_inputs_that_do_not_fit_are_refused() -> None:
         ({"num_groups": 2, "group_names": ["a"]}, "2 groups need as many names"),
         ({"num_groups": 2, "group_names": ["a", "a"]}, "distinct"),
         ({"num_groups": 2, "train_group_counts": [1]}, "as many training counts"),
-        ({"num_groups": 2, "train_group_counts": [0, 0]}, "not all zero"),
-        ({"num_groups": 2, "train_group_counts": [2, -1]}, "not all zero"),
+        ({"num_groups": 2, "train_group_counts": [2, -1]}, "≥ 0, but are"),
     ],
 )
 def test_arguments_that_do_not_fit_are_refused(arguments: dict[str, object], message: str) -> None:

@@ -51,6 +51,14 @@ def test_thin_regions_have_no_area_and_rings_have_that_of_their_outline() -> Non
     assert boxes_at(scores.tolist(), 0) == [[2, 2, 6, 6]]
 
 
+def test_last_of_equal_regions_is_taken() -> None:
+    scores = np.zeros((5, 8))
+    scores[0, 0] = scores[1, 1] = 1  # a diagonal encloses nothing
+    scores[3, 5] = 1  # a pixel neither
+    assert boxes_at(scores.tolist(), 0) == [[5, 3, 6, 4]]
+    assert boxes_at(scores[::-1].tolist(), 0) == [[0, 3, 2, 4]]
+
+
 def test_iou_counts_the_last_pixel() -> None:
     assert box_iou(np.array([[1, 2, 5, 6]]), np.array([[3, 1, 4, 5]])).item() == pytest.approx(8 / 27)
     assert box_iou(np.array([[0, 0, 1, 1]]), np.array([[2, 2, 3, 3], [0, 0, 1, 1]])).tolist() == [[0, 1]]

@@ -30,7 +30,8 @@ def group_accuracy(
         \text{mean} = \frac{1}{G} \sum_g \frac{c_g}{n_g}
 
     where :math:`N_g` are the *training* counts of this very data set. Groups without samples are left out of the worst,
-    the mean and the adjusted accuracy, whose weights are renormalised. Samples of group -1 count in ``acc`` only.
+    the mean and the adjusted accuracy, whose weights are renormalised; it is NaN where no group with samples was trained
+    on. Samples of group -1 count in ``acc`` only.
     Everything is in [0, 1], higher is better.
 
     Source: the adjusted average is the one that Sagawa et al. (2020, group DRO) and WILDS report, with weights that are
@@ -77,8 +78,8 @@ def validated_group_names(
         raise ValueError(f"group names have to be distinct, but are {list(names)}")
     if train_group_counts is not None and len(train_group_counts) != len(names):
         raise ValueError(f"{len(names)} groups need as many training counts, not {len(train_group_counts)}")
-    if train_group_counts is not None and names and (min(train_group_counts) < 0 or sum(train_group_counts) == 0):
-        raise ValueError(f"training counts have to be ≥ 0 and not all zero, but are {list(train_group_counts)}")
+    if train_group_counts is not None and min(train_group_counts, default=0) < 0:
+        raise ValueError(f"training counts have to be ≥ 0, but are {list(train_group_counts)}")
     return names
 
 
