@@ -30,9 +30,8 @@ def group_accuracy(
         \text{mean} = \frac{1}{G} \sum_g \frac{c_g}{n_g}
 
     where :math:`N_g` are the *training* counts of this very data set. Groups without samples are left out of the worst,
-    the mean and the adjusted accuracy, whose weights are renormalised; it is NaN where no group with samples was trained
-    on. Samples of group -1 count in ``acc`` only.
-    Everything is in [0, 1], higher is better.
+    the mean and the adjusted accuracy, whose weights are renormalised; it is NaN where no group with samples was
+    trained on. Samples of group -1 count in ``acc`` only. Everything is in [0, 1], higher is better.
 
     Source: the adjusted average is the one that Sagawa et al. (2020, group DRO) and WILDS report, with weights that are
     not fixed to one release; the plain mean over groups is what Petryk et al. (2022, GALS) call per-group accuracy.
