@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskexp.data import DataError
+from maskexp.data.check import Report, check_data
+from tests.fixtures import COUNTS, corrupt_metadata, resize_image, truncate, write_csv, write_cub, write_waterbirds
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return write_waterbirds(tmp_path / "waterbirds")
+
+
+def errors(report: Report) -> dict[str, tuple[str, ...]]:
+    return {finding.kind: finding.items for finding in report.findings if finding.severity == "error"}
+
+
+def warnings(report: Report) -> dict[str, tuple[str, ...]]:
+    return {finding.kind: finding.items for finding in report.findings if finding.severity == "warning"}
+
+
+def test_sound_data(root: Path) -> None:
+    report = check_data("WaterBirds", root=root, decode=True)
+
+    assert report.ok
+    assert not warnings(report)
+    assert report.counts == COUNTS
+    assert report.variant == "custom"
+    assert any("differ from every known release" in finding.message for finding in report.findings)
+    assert json.loads(json.dumps(report.to_dict()))["ok"] is True
+
+
+def test_everything_that_is_wrong_is_listed_at_once(root: Path) -> None:
+    pictures = sorted(root.glob("[01]*/*.jpg"))
+    masks = sorted((root / "segmentations").glob("*/*.png"))
+    pictures[0].unlink()
+    truncate(pictures[1])
+    resize_image(masks[2], (3, 4))
+    with Image.open(masks[3]) as mask:
+        size = mask.size
+    Image.new("L", size, 0).save(masks[3])
+    Image.new("L", size, 255).save(masks[4])
+    masks[5].unlink()
+
+    report = check_data("WaterBirds", root=root, decode=True)
+
+    assert not report.ok
+    assert set(errors(report)) == {"missing", "corrupt", "mask_size"}
+    assert errors(report)["missing"] == (str(pictures[0]),)
+    assert errors(report)["corrupt"][0].startswith(str(pictures[1]))
+    assert errors(report)["mask_size"][0].startswith(f"{masks[2]}: 3x4, image ")
+    assert warnings(report) == {"mask_empty": (str(masks[3]),), "mask_full": (str(masks[4]),)}
+    assert [len(finding.items) for finding in report.findings if finding.kind == "mask_none"] == [1]
+
+
+def test_truncated_files_need_decoding(root: Path) -> None:
+    truncate(sorted(root.glob("[01]*/*.jpg"))[1])
+
+    assert "corrupt" not in errors(check_data("WaterBirds", root=root))
+    assert "corrupt" in errors(check_data("WaterBirds", root=root, decode=True))
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_order_does_not_depend_on_threads(workers: int, root: Path) -> None:
+    for path in sorted(root.glob("[01]*/*.jpg"))[:9]:
+        path.unlink()
+
+    missing = errors(check_data("WaterBirds", root=root, workers=workers))["missing"]
+
+    assert len(missing) == 9
+    assert missing == errors(check_data("WaterBirds", root=root, workers=8))["missing"]
+
+
+def test_boxes(root: Path, tmp_path: Path) -> None:
+    cub = write_cub(tmp_path / "CUB_200_2011", root)
+    lines = (cub / "bounding_boxes.txt").read_text().splitlines()
+    lines[0], lines[1] = "1 4.0 5.0 0.0 10.0", "2 4.0 5.0 400.0 10.0"
+    (cub / "bounding_boxes.txt").write_text("\n".join(lines))
+
+    report = check_data("WaterBirds", root=root, cub_root=cub)
+
+    assert errors(report) == {"box_empty": ("train 1: 4 5 4 15 in 37x50",)}
+    assert warnings(report) == {"box_outside": ("train 2: 4 5 404 15 in 61x33",)}
+
+
+def test_leaks_between_splits(tmp_path: Path) -> None:
+    path = write_csv(tmp_path)
+    shutil.copy(tmp_path / "images/picture 0.png", tmp_path / "images/picture 9.png")
+    shutil.copy(tmp_path / "masks/picture 0.png", tmp_path / "masks/picture 9.png")
+    path.write_text(path.read_text().replace("images/picture 5.png", "images/picture 2.png"))
+    shutil.copy(tmp_path / "masks/picture 2.png", tmp_path / "masks/picture 5.png")
+
+    assert errors(check_data("Manifest", csv=path))["leak"] == (
+        "val images/picture 2.png is train images/picture 2.png",
+    )
+    assert errors(check_data("Manifest", csv=path, decode=True))["leak"] == (
+        "test images/picture 9.png is train images/picture 0.png",
+        "val images/picture 2.png is train images/picture 2.png",
+    )
+
+
+def test_manifest_that_is_older_than_its_files(tmp_path: Path) -> None:
+    from maskexp.data.builders.waterbirds import prepare_waterbirds
+    from maskexp.data.builders.waterbirds_sources import WaterBirdsSources
+
+    root = write_waterbirds(tmp_path / "w", masks=False)
+    prepare_waterbirds(WaterBirdsSources.find(root), tmp_path / "cache").table.write(root)
+    changed = root / "001.Black_footed_Albatross/Black_footed_Albatross_0009.jpg"
+    Image.fromarray(np.zeros((7, 9, 3), np.uint8)).save(changed)
+
+    report = check_data("Manifest", root=root)
+
+    assert errors(report) == {"image_size": (f"{changed}: 9x7, manifest 48x40",)}
+
+
+def test_data_that_cannot_be_read_makes_a_report(root: Path, tmp_path: Path) -> None:
+    missing = check_data("WaterBirds", root=tmp_path / "nowhere")
+    corrupt_metadata(root, "place,", "background,")
+    wrong = check_data("WaterBirds", root=root)
+
+    assert list(errors(missing)) == ["not_found"]
+    assert "get it" in missing.findings[0].message
+    assert list(errors(wrong)) == ["schema"]
+    assert "lacks the column 'place'" in wrong.findings[0].message
+    assert not missing.ok
+    assert json.dumps(wrong.to_dict())
+
+
+def test_data_without_files() -> None:
+    with pytest.raises(DataError, match="no files of 'SyntheticBirds' to check; choose one of WaterBirds, Manifest"):
+        check_data("SyntheticBirds")
