@@ -17,8 +17,8 @@ class Evaluation(nn.Module):
 
     The result has the keys of :class:`~maskexp.metrics.GroupAccuracy`. Where the data has a foreground it also has
     ``epg`` and ``pxap`` of the method's own attribution, ``epg_grad_cam`` and ``pxap_grad_cam`` of Grad-CAM, which is
-    the same map for every method, and ``foreground_area``, which is the EPG of a constant map. Where the network has
-    masks it has ``mask_area``, the active fraction of their union, and ``mask_area_stage_<i>`` of each, from 1, the
+    the same map for every method, and ``epg_baseline``, the EPG of a constant map on the same images. Where the network
+    has masks it has ``mask_area``, the active fraction of their union, and ``mask_area_stage_<i>`` of each, from 1, the
     deepest.
 
     All metrics exist from the start, so that every rank reduces the same ones even if it has seen no batch.
@@ -36,7 +36,6 @@ class Evaluation(nn.Module):
             for suffix in ("", "_grad_cam"):
                 self.localization[f"epg{suffix}"] = EnergyPointingGame()
                 self.localization[f"pxap{suffix}"] = PixelAveragePrecision()
-            self.localization["foreground_area"] = MeanArea()
         self.areas = nn.ModuleDict()
         if masked_stages:
             self.areas["mask_area"] = MeanArea()
@@ -57,7 +56,10 @@ class Evaluation(nn.Module):
     def compute(self) -> dict[str, Tensor]:
         """Return all values by name, over every rank."""
         values: dict[str, Tensor] = self.accuracy.compute()
-        return values | {name: metric.compute() for name, metric in self._by_name().items()}
+        values |= {name: metric.compute() for name, metric in self._by_name().items()}
+        if self.localization:
+            values["epg_baseline"] = cast(EnergyPointingGame, self.localization["epg"]).summary()["epg_baseline"]
+        return values
 
     def reset(self) -> None:
         """Forget all batches."""
@@ -72,7 +74,6 @@ class Evaluation(nn.Module):
         for suffix, attribution in (("", prediction.attribution_at(size)), ("_grad_cam", cam)):
             for name in ("epg", "pxap"):
                 self._update(self.localization, f"{name}{suffix}", attribution, foreground, known)
-        self._update(self.localization, "foreground_area", foreground[known])
 
     def _by_name(self) -> dict[str, Metric]:
         return cast(dict[str, Metric], dict(self.localization.items()) | dict(self.areas.items()))

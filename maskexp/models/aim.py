@@ -41,6 +41,8 @@ class AIMNetwork(Network):
         image_size: (height, width) of the images.
         frozen_backbone: train only what AIM adds.
         feature_width: channels of the feature branches and of the fused map (inferred: FPN, and the paper's overhead).
+        branch_kernel: side of the branch's second convolution; 1 keeps the receptive field of a cell as small as the
+            backbone's (3 is FPN's, inferred; 1 is ours).
         estimator_input: what the estimator of a stage reads: its ``stage``'s backbone feature alone (paper, as
             summarised), or the whole ``pyramid`` from that stage down, the deeper features upsampled (ours: lets the
             fine mask know what only deep features know).
@@ -64,6 +66,7 @@ class AIMNetwork(Network):
         image_size: tuple[int, int] = (224, 224),
         frozen_backbone: bool = False,
         feature_width: int = 256,
+        branch_kernel: int = 3,
         estimator_input: EstimatorInput = "stage",
         estimator_reduction: int = 8,
         estimator_blocks: int = 3,
@@ -100,7 +103,7 @@ class AIMNetwork(Network):
         self.branches = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(channels, feature_width, kernel_size=1),
-                nn.Conv2d(feature_width, feature_width, kernel_size=3, padding=1),
+                nn.Conv2d(feature_width, feature_width, branch_kernel, padding=branch_kernel // 2),
             )
             for channels in deepest_first
         )

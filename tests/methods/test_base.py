@@ -31,7 +31,7 @@ def test_every_key_of_the_contract_is_reported(
     (test,) = run.test(method, birds, verbose=False)
     names = ["acc", "acc_worst_group", "acc_adjusted", "acc_group_mean", "epg", "pxap", "epg_grad_cam", "pxap_grad_cam"]
     groups = [f"{kind}/{name}" for kind in ("acc_group", "n_group") for name in birds.spec.group_names]
-    assert {f"test/{name}" for name in [*names, *groups, "foreground_area"]} <= set(test)
+    assert {f"test/{name}" for name in [*names, *groups, "epg_baseline"]} <= set(test)
     assert ("test/mask_area" in test) == isinstance(method, AIM)
     assert sum(test[f"test/n_group/{name}"] for name in birds.spec.group_names) == 12
 

@@ -44,7 +44,7 @@ def test_masks_are_judged_by_cell_and_grad_cam_smoothly() -> None:
     assert values["epg"] == 1.0
     assert values["pxap"] == 1.0
     assert 0.5 < values["epg_grad_cam"] < 1.0
-    assert values["foreground_area"] == 0.25
+    assert values["epg_baseline"] == 0.25
     assert values["mask_area"] == values["mask_area_stage_1"] == 0.25
     evaluation.reset()
     evaluation.update(prediction, batch())
@@ -55,4 +55,4 @@ def test_without_foreground_nothing_is_localised() -> None:
     plain = DataSpec.from_dict(SPEC.to_dict() | {"foreground": "none"})
     evaluation = Evaluation(plain)
     evaluation.update(Prediction(torch.zeros(2, 2)), batch())
-    assert not any(name.startswith(("epg", "pxap", "mask", "foreground")) for name in evaluation.compute())
+    assert not any(name.startswith(("epg", "pxap", "mask")) for name in evaluation.compute())
