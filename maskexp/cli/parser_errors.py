@@ -38,7 +38,7 @@ def explain_parser_error(
     if missing := _found(r"arguments are required: ([\w., ]+)", message):
         return _missing(missing, class_path, section, classes)
     if section is not None and section in classes and class_path is None:
-        chosen = _found(r"Given value: (\S+)", message) or "this"
+        chosen = _found(r"Given value: (?:\{'class_path': ')?([\w./-]+)", message) or "this"
         return f"there is no {section} {chosen!r}; {did_you_mean(chosen.rpartition('.')[2], classes[section])}"
     if class_path and (
         argument := _found(r"Option '([\w.]+)' is not accepted|Key '([\w.]+)' is not expected", message)

@@ -46,6 +46,7 @@ def run(verb: str, args: Sequence[str]) -> int:
     run_dir = last_value(flags, "--run_dir") or configuration.values.pop("run_dir", None)
     ckpt_path = last_value(flags, "--ckpt_path") or configuration.values.pop("ckpt_path", None)
     _, flags = take_values(flags, "--run_dir", "--ckpt_path")
+    flags = _classes_first(flags)
     if wants_help := any(flag in ("-h", "--help") or flag.endswith(".help") for flag in flags):
         home, checkpoint = None, None
     else:
@@ -290,6 +291,15 @@ def _stack(
             _note(f"{section}: {chosen} instead of {trained} (checkpoint)")
             kept.pop(section)
     return configuration.laid_on(kept, checkpoint)
+
+
+def _classes_first(flags: Sequence[str]) -> list[str]:
+    """Move ``--model`` and ``--data`` to the front, so that the parser knows whose arguments the others are."""
+    ordered: list[str] = []
+    for section in ("--model", "--data"):
+        values, flags = take_values(flags, section)
+        ordered += [f"{section}={values[-1]}"] if values else []
+    return [*ordered, *flags]
 
 
 def _chosen_class(flags: Sequence[str], section: str) -> str | None:

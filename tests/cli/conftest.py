@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from maskexp.cli.main import main
 from maskexp.results import RunDirectory
@@ -28,6 +30,9 @@ SMALL = [
 ]
 """Arguments that make any method train in a second."""
 
+os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
+torch.set_num_threads(1)  # networks this small are ten times slower on the threads of a busy machine
+
 CPU = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"]
 
 
@@ -41,8 +46,8 @@ class Outcome:
 
     @property
     def complaint(self) -> str:
-        """The last line on stderr, without the name of the program."""
-        return self.err.strip().rpartition("maskexp: ")[2]
+        """What follows the last ``maskexp:`` at the start of a line on stderr."""
+        return f"\n{self.err.strip()}".rpartition("\nmaskexp: ")[2]
 
 
 Command = Callable[..., Outcome]
