@@ -26,8 +26,7 @@ class ImageDataModule(LightningDataModule, ABC):
     """Loaders, geometry, photometry and specification of any data that comes as a manifest.
 
     A subclass declares its arguments and two methods: :meth:`build` returns the manifest, :meth:`pixels` says where the
-    pixels of a split come from. The trainer has to run with ``use_distributed_sampler=False``: the samplers made here
-    know the ranks, and evaluation never repeats a sample.
+    pixels of a split come from. The samplers made here know the ranks; evaluation never repeats a sample.
 
     Args:
         image_size: side in pixels of the square images that reach the network.

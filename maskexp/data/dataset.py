@@ -13,7 +13,7 @@ from maskexp.data.pixels import Pixels
 
 __all__ = ["ManifestDataset"]
 
-THRESHOLD = 128  # of the soft foreground: half of 255, rounded up (data sheets of CUB and WaterBirds)
+THRESHOLD = 128  # of the soft foreground, 0..255: one half, rounded up
 
 
 class ManifestDataset(Dataset[dict[str, Any]]):

@@ -1,18 +1,22 @@
-"""Which sample goes to which rank, and in which order."""
+"""Which sample goes to which rank, and in which order.
+
+Both are ``DistributedSampler`` by type, because that is what Lightning looks at: it leaves them in place even where a
+trainer runs with ``use_distributed_sampler=True``, its default.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import numpy as np
-from torch.utils.data import Sampler
+from torch.utils.data import DistributedSampler
 
 from maskexp.data.errors import DataError
 
 __all__ = ["EpochSampler", "ShardSampler"]
 
 
-class EpochSampler(Sampler[tuple[int, int]]):
+class EpochSampler(DistributedSampler[tuple[int, int]]):
     """Shuffle for training and yield ``(epoch, index)``, so that the data set can augment by epoch.
 
     The order is a pure function of (seed, epoch). All ranks get equally many samples, as the steps of training
@@ -26,8 +30,8 @@ class EpochSampler(Sampler[tuple[int, int]]):
     """
 
     def __init__(self, size: int, seed: int = 0, rank: int = 0, world_size: int = 1) -> None:
-        self.size, self.seed, self.rank, self.world_size = size, seed, rank, world_size
-        self.epoch = 0
+        super().__init__(range(size), world_size, rank, seed=seed)  # type: ignore[arg-type]
+        self.size, self.world_size = size, world_size
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of ``epoch``; the Lightning trainer calls it before each epoch."""
@@ -44,7 +48,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
         return -(-self.size // self.world_size)
 
 
-class ShardSampler(Sampler[int]):
+class ShardSampler(DistributedSampler[int]):
     """Deal the samples of an evaluation split out to the ranks, in order, none twice.
 
     PyTorch's ``DistributedSampler`` repeats samples until all ranks have equally many, which falsifies metrics.
@@ -61,6 +65,7 @@ class ShardSampler(Sampler[int]):
     def __init__(self, size: int, rank: int = 0, world_size: int = 1) -> None:
         if size < world_size:
             raise DataError(f"{size} samples cannot be dealt out to {world_size} processes; use at most {size}")
+        super().__init__(range(size), world_size, rank)  # type: ignore[arg-type]
         self.indices = range(rank, size, world_size)
 
     def __iter__(self) -> Iterator[int]:

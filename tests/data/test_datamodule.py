@@ -1,7 +1,12 @@
 from __future__ import annotations
 
 import io
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -186,9 +191,50 @@ def test_command_line_knows_every_argument() -> None:
     parser.add_subclass_arguments(ImageDataModule, "data")
 
     arguments = ["--data=SyntheticBirds", "--data.crop_scale=null", "--data.correlation=0.9", "--data.batch_size=8"]
-    data = parser.instantiate_classes(parser.parse_args(arguments)).data
+    data = parser.instantiate(parser.parse_args(arguments)).data
     cropped = parser.parse_args(["--data=SyntheticBirds", "--data.crop_scale=[0.2,1]"]).data.init_args.crop_scale
 
     assert isinstance(data, SyntheticBirds)
     assert (data.correlation, data.batch_size, data.hparams["crop_scale"]) == (0.9, 8, None)
     assert cropped == (0.2, 1.0)
+
+
+RANKS = """
+import sys
+from pathlib import Path
+from lightning.pytorch import Trainer
+from tests.data.test_datamodule import Counting, birds
+
+class Writing(Counting):
+    def write(self, stage, batch, index):
+        name = f"{stage}-{self.current_epoch}-{self.global_rank}-{index}"
+        Path(sys.argv[1], name).write_text(str(batch["index"].tolist()))
+
+    def training_step(self, batch, index):
+        self.write("train", batch, index)
+        return super().training_step(batch, index)
+
+    def validation_step(self, batch, index):
+        self.write("val", batch, index)
+
+quiet = dict(logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
+Trainer(
+    accelerator="cpu", devices=2, strategy="ddp_fork", max_epochs=2, num_sanity_val_steps=0, **quiet
+).fit(Writing(), datamodule=birds(train_size=15, val_size=9, batch_size=3))
+"""
+
+
+@pytest.mark.slow
+def test_trainer_with_lightnings_own_samplers_switched_on(tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+
+    subprocess.run([sys.executable, "-c", RANKS, str(tmp_path)], check=True, timeout=240, env=environment)
+
+    for epoch in (0, 1):
+        seen = {
+            stage: [i for path in sorted(tmp_path.glob(f"{stage}-{epoch}-*")) for i in json.loads(path.read_text())]
+            for stage in ("train", "val")
+        }
+        assert sorted(seen["val"]) == list(range(9))  # each once, on shards of 5 and 4
+        assert len(seen["train"]) == 12  # two steps of three on each rank
+        assert len(set(seen["train"])) >= 11  # equal shards repeat at most one
