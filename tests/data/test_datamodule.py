@@ -194,6 +194,9 @@ def test_command_line_knows_every_argument() -> None:
     data = parser.instantiate(parser.parse_args(arguments)).data
     cropped = parser.parse_args(["--data=SyntheticBirds", "--data.crop_scale=[0.2,1]"]).data.init_args.crop_scale
 
+    renamed = parser.parse_args(["--data=Manifest", "--data.csv=a.csv", "--data.columns.label=species"]).data.init_args
+
+    assert renamed.columns == {"label": "species"}
     assert isinstance(data, SyntheticBirds)
     assert (data.correlation, data.batch_size, data.hparams["crop_scale"]) == (0.9, 8, None)
     assert cropped == (0.2, 1.0)
