@@ -16,7 +16,7 @@ from jsonargparse import ArgumentParser
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
-from maskexp.data import DataError, ImageDataModule, SyntheticBirds
+from maskexp.data import DataError, ImageDataModule, Manifest, SyntheticBirds
 from maskexp.types import Batch, DataSpec
 
 
@@ -194,7 +194,9 @@ def test_command_line_knows_every_argument() -> None:
     data = parser.instantiate(parser.parse_args(arguments)).data
     cropped = parser.parse_args(["--data=SyntheticBirds", "--data.crop_scale=[0.2,1]"]).data.init_args.crop_scale
 
-    renamed = parser.parse_args(["--data=Manifest", "--data.csv=a.csv", "--data.columns.label=species"]).data.init_args
+    renamed = parser.parse_args(
+        [f"--data={Manifest.__name__}", "--data.csv=a.csv", "--data.columns.label=species"]
+    ).data.init_args
 
     assert renamed.columns == {"label": "species"}
     assert isinstance(data, SyntheticBirds)
