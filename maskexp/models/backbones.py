@@ -16,7 +16,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-import maskexp.models.small  # noqa: F401  registers small_resnet with timm
+import maskexp.models.small  # noqa: F401  registers small_convnet with timm
 from maskexp.serialization import load_tensors
 
 HUB = "timm"
@@ -26,7 +26,7 @@ HUB = "timm"
 def create_timm(name: str, weights: str | None, image_size: tuple[int, int], **options: Any) -> nn.Module:
     """Create a timm network, or one of our variants of it, with the weights asked for.
 
-    Besides timm's names, ``small_resnet`` is ours for small pictures (:mod:`maskexp.models.small`), and
+    Besides timm's names, ``small_convnet`` is ours for small pictures (:mod:`maskexp.models.small`), and
     ``resnet50_v1``, ``resnet101_v1`` and ``resnet152_v1`` name the first kind of ResNet, which strides in the first 1×1
     convolution of a block instead of the 3×3 one (He et al., CVPR 2016; the layout of the Keras and Caffe weights).
 

@@ -14,7 +14,7 @@ from maskexp.masking import area_loss
 from maskexp.methods import AIM
 from maskexp.types import Batch, Prediction
 
-SMALL = {"backbone": "small_resnet", "weights": None, "feature_width": 16}
+SMALL = {"backbone": "small_convnet", "weights": None, "feature_width": 16}
 
 
 def prediction(stages: int) -> Prediction:

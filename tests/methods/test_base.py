@@ -13,7 +13,7 @@ from maskexp.methods import AIM, ERM, Method
 from maskexp.methods.optimization import cosine_with_warmup
 from maskexp.models import AIMNetwork
 
-SMALL = {"backbone": "small_resnet", "weights": None}
+SMALL = {"backbone": "small_convnet", "weights": None}
 
 
 @pytest.fixture(params=[ERM, AIM])

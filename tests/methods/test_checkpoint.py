@@ -14,7 +14,7 @@ from lightning.pytorch import Trainer
 from maskexp.data import SyntheticBirds
 from maskexp.methods import AIM, ERM, CheckpointError, Method, load_method
 
-SMALL = {"backbone": "small_resnet", "weights": None}
+SMALL = {"backbone": "small_convnet", "weights": None}
 
 
 @pytest.fixture(params=[ERM, AIM])
@@ -59,7 +59,7 @@ def test_pretrained_weights_are_read_for_training_only(
     trained: tuple[Method, Path], birds: SyntheticBirds, trainer: Callable[..., Trainer]
 ) -> None:
     method, path = trained
-    elsewhere = {"backbone": "small_resnet", "weights": "no/such/file.safetensors"}
+    elsewhere = {"backbone": "small_convnet", "weights": "no/such/file.safetensors"}
     (result,) = trainer().test(type(method)(**elsewhere), birds, ckpt_path=path, weights_only=True, verbose=False)
     assert result["test/acc"] >= 0
     with pytest.raises(FileNotFoundError, match=r"no weights at 'no/such/file\.safetensors'"):
