@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,32 +16,29 @@ import torch
 from maskexp.results import RunDirectory
 from tests.cli.conftest import SMALL
 
-COMMAND = [sys.executable, "-m", "maskexp", "fit", "--model=AIM", *SMALL]
+ROOT = Path(__file__).resolve().parents[2]
 RANDOM = ["--data.photometric=0.5", "--model.anneal_fraction=1.0", "--model.gumbel=softmax2", "--trainer.max_epochs=4"]
 """Everything that draws: colours, masks, crops, order; and what depends on the epoch: annealing, the schedule."""
 
-TIMEOUT = 300
-
 
 def fit(run: RunDirectory, *flags: str) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [*COMMAND, f"--run_dir={run}", *flags], capture_output=True, text=True, timeout=TIMEOUT, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done
+    command = [sys.executable, "-m", "maskexp", "fit", "--model=AIM", *SMALL, *RANDOM, f"--run_dir={run}", *flags]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=ROOT)
 
 
-def fit_until(run: RunDirectory, reached: Callable[[], bool], flags: Sequence[str]) -> None:
-    """Start a training and kill it, without a chance to clean up, as soon as ``reached`` is true."""
-    with subprocess.Popen([*COMMAND, f"--run_dir={run}", *flags], stdout=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + TIMEOUT
-        while not reached():
-            assert process.poll() is None, "the training ended before it could be killed"
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
-    assert process.returncode == -signal.SIGKILL
+def fit_and_be_killed(run: RunDirectory, *flags: str, moment: str, epoch: int = 0, batch: int = 0) -> None:
+    kill = f"--trainer.callbacks.moment={moment}", f"--trainer.callbacks.epoch={epoch}"
+    done = fit(run, *flags, "--trainer.callbacks=tests.cli.kill.Kill", *kill, f"--trainer.callbacks.batch={batch}")
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert run.holds_run
     assert not run.done
+
+
+def resume(run: RunDirectory, *flags: str) -> str:
+    done = fit(run, *flags, "--trainer.callbacks=null", "--ckpt_path=last")
+    assert done.returncode == 0, done.stderr
+    assert run.done
+    return done.stderr
 
 
 def content(run: RunDirectory, name: str = "last") -> dict[str, Any]:
@@ -66,7 +62,7 @@ def assert_same_training(run: RunDirectory, other: RunDirectory) -> None:
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     run = RunDirectory(tmp_path_factory.mktemp("uninterrupted") / "run")
-    fit(run, *RANDOM)
+    assert fit(run).returncode == 0
     return run
 
 
@@ -75,50 +71,39 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
 def test_killed_at_an_epoch_boundary_and_resumed_is_bit_equal(
     tmp_path: Path, uninterrupted: RunDirectory, workers: int
 ) -> None:
-    """Epoch 1 is complete on disk when the process dies; the number of loading processes changes nothing."""
-    run = RunDirectory(tmp_path / "run")
-    flags = [*RANDOM, f"--data.num_workers={workers}"]
-    fit_until(run, lambda: run.checkpoint("last") is not None and content(run)["epoch"] >= 1, flags)
-    assert content(run)["epoch"] < 3
-    fit(run, *flags, "--ckpt_path=last")
-    assert run.done
+    run, loading = RunDirectory(tmp_path / "run"), f"--data.num_workers={workers}"
+    fit_and_be_killed(run, loading, moment="epoch_start", epoch=2)
+    assert content(run)["epoch"] == 1
+    resume(run, loading)
     assert_same_training(run, uninterrupted)
 
 
 @pytest.mark.slow
-def test_killed_in_the_middle_of_an_epoch_and_resumed(tmp_path: Path, uninterrupted: RunDirectory) -> None:
-    """The epoch is begun again: the run ends, and nothing was lost but time."""
+def test_killed_in_the_middle_of_an_epoch_and_resumed_begins_the_epoch_again(
+    tmp_path: Path, uninterrupted: RunDirectory
+) -> None:
     run = RunDirectory(tmp_path / "run")
-    log = run.path / "logs" / "version_0" / "metrics.csv"
-    flags = [*RANDOM, "--data.train_size=24"]
-
-    def mid_epoch() -> bool:  # the step log is ahead of the epochs that are on disk
-        if run.checkpoint("last") is None or not log.is_file():
-            return False
-        return log.read_text().count("\n") > 1
-
-    fit_until(run, mid_epoch, flags)
-    fit(run, *flags, "--ckpt_path=last")
-    assert run.done
+    fit_and_be_killed(run, moment="batch_end", epoch=1, batch=1)
+    assert content(run)["global_step"] == 3
+    resume(run)
     assert_same_training(run, uninterrupted)
-    assert not list(run.path.rglob("*.part*")), "an interrupted writer's file was left behind"
+    assert not list(run.path.rglob("*.part*"))
 
 
 @pytest.mark.slow
-def test_killed_before_the_first_checkpoint(tmp_path: Path, uninterrupted: RunDirectory) -> None:
+def test_killed_before_the_first_checkpoint_starts_afresh(tmp_path: Path, uninterrupted: RunDirectory) -> None:
     run = RunDirectory(tmp_path / "run")
-    fit_until(run, run.config_file.is_file, RANDOM)
-    done = fit(run, *RANDOM, "--ckpt_path=last")
-    assert "starting afresh" in done.stderr or run.checkpoint("last") is not None
+    fit_and_be_killed(run, moment="batch_end", batch=1)
+    assert "starting afresh" in resume(run)
     assert_same_training(run, uninterrupted)
 
 
 @pytest.mark.slow
 def test_killed_while_testing_the_selected_checkpoint(tmp_path: Path, uninterrupted: RunDirectory) -> None:
     run = RunDirectory(tmp_path / "run")
-    fit_until(run, lambda: bool(run.read_metrics()), RANDOM)
-    fit(run, *RANDOM, "--ckpt_path=last")
-    assert run.done
+    fit_and_be_killed(run, moment="test")
+    assert all(key.startswith("val/") for key in run.read_metrics())
+    resume(run)
     assert_same_training(run, uninterrupted)
 
 
@@ -133,6 +118,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_a_kill_while_writing_never_leaves_a_broken_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "last.ckpt"
     for delay in (0.0, 0.01, 0.02, 0.03):
