@@ -127,7 +127,7 @@ class WholeFileCheckpointIO(TorchCheckpointIO):
 
 
 def _default_rule(trainer: Trainer) -> str:
-    if not trainer.val_dataloaders and not trainer.fit_loop.epoch_loop.val_loop._data_source.is_defined():
+    if not trainer.enable_validation:
         return LAST
     val = cast(Any, trainer).datamodule.dataset("val")
     label, group = np.asarray(val.label), np.asarray(val.group)

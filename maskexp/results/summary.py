@@ -48,12 +48,13 @@ def print_summary(
     stages = [stage for stage in STAGES if any(key.startswith(f"{stage}/") for key in metrics)]
     names = list(dict.fromkeys(key.partition("/")[2] for key in metrics if key.partition("/")[0] in stages))
     counts = [name for name in names if name.startswith("n_group/")]
-    table = Table(title=f"{data}", title_justify="left")
+    table = Table()
     table.add_column("metric")
     for stage in stages:
         table.add_column(stage, justify="right")
     for name in (name for name in names if name not in counts):
         table.add_row(escape(name), *(_cell(metrics, stage, name) for stage in stages))
+    console.print(escape(data), style="bold")
     console.print(table)
     console.print(f"checkpoint  {escape(describe_checkpoint(checkpoint))}")
     for note in notes:

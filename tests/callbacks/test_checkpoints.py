@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
+
+from maskexp.callbacks import KeepCheckpoints, WholeFileCheckpointIO
+
+
+class Scripted(LightningModule):
+    """Logs given validation scores, one an epoch, and counts its steps in a weight."""
+
+    def __init__(self, scores: list[float], key: str = "val/acc") -> None:
+        super().__init__()
+        self.scores, self.key = scores, key
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        return -self.weight
+
+    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
+        self.log(self.key, self.scores[self.current_epoch])
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=1.0)
+
+
+class Split:
+    """What the rule looks at."""
+
+    def __init__(self, label: list[int], group: list[int]) -> None:
+        self.label, self.group = np.array(label), np.array(group)
+
+
+def fit(keeper: KeepCheckpoints, scores: list[float], **settings: Any) -> Trainer:
+    loader = DataLoader(TensorDataset(torch.zeros(2, 1)), batch_size=1)
+    trainer = Trainer(
+        **{"max_epochs": len(scores), "num_sanity_val_steps": 2} | settings,
+        accelerator="cpu",
+        callbacks=[keeper],
+        plugins=[WholeFileCheckpointIO()],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(Scripted(scores), loader, loader, ckpt_path=settings.get("ckpt_path"))
+    return trainer
+
+
+def epoch_of(path: Path) -> int:
+    return int(torch.load(path, weights_only=True)["epoch"])
+
+
+@pytest.mark.parametrize(
+    ("scores", "best"),
+    [
+        ([0.1, 0.5, 0.3], 1),
+        ([0.5, 0.5, 0.5], 0),  # ties: the earliest
+        ([0.1, 0.2, 0.3], 2),
+        ([math.nan, 0.2, math.nan], 1),
+        ([math.nan, math.nan, math.nan], 0),
+        ([0.0, 0.0, 0.1], 2),
+    ],
+)
+def test_best_is_the_earliest_maximum(tmp_path: Path, scores: list[float], best: int) -> None:
+    keeper = KeepCheckpoints(str(tmp_path), "acc")
+    fit(keeper, scores)
+    assert epoch_of(keeper.best) == keeper.epoch == best
+    assert epoch_of(keeper.last) == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"best.ckpt", "last.ckpt"}
+
+
+def test_final_epoch_by_name(tmp_path: Path) -> None:
+    keeper = KeepCheckpoints(str(tmp_path), "last")
+    fit(keeper, [0.9, 0.1])
+    assert epoch_of(keeper.best) == 1
+
+
+def test_an_old_score_does_not_count_again(tmp_path: Path) -> None:
+    """Epochs 0 and 2 are not validated: what epoch 1 scored must not be booked to epoch 2."""
+    keeper = KeepCheckpoints(str(tmp_path), "val/acc")
+    fit(keeper, [0.9, 0.2, 0.9, 0.8], check_val_every_n_epoch=2)
+    assert keeper.epoch == 3
+    assert keeper.score == pytest.approx(0.8)
+
+
+def test_the_best_score_survives_a_resumption_in_a_moved_directory(tmp_path: Path) -> None:
+    fit(KeepCheckpoints(str(tmp_path / "a"), "acc"), [0.1, 0.8, 0.3], max_epochs=2)
+    (tmp_path / "a").rename(tmp_path / "b")
+    keeper = KeepCheckpoints(str(tmp_path / "b"), "acc")
+    loader = DataLoader(TensorDataset(torch.zeros(2, 1)), batch_size=1)
+    trainer = Trainer(max_epochs=3, accelerator="cpu", callbacks=[keeper], logger=False, enable_progress_bar=False)
+    trainer.fit(Scripted([0.1, 0.8, 0.3]), loader, loader, ckpt_path=str(keeper.last))
+    assert keeper.epoch == epoch_of(keeper.best) == 1
+    assert epoch_of(keeper.last) == 2
+
+
+def test_unknown_metric_is_refused_before_training(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"selection\.metric is 'iou'; choose auto, last, acc"):
+        fit(KeepCheckpoints(str(tmp_path), "iou"), [0.1])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_checkpoint_in_a_fast_development_run(tmp_path: Path) -> None:
+    fit(KeepCheckpoints(str(tmp_path), "acc"), [0.1], fast_dev_run=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("label", "group", "rule"),
+    [
+        ([0, 0, 1, 1], [0, 1, 2, 3], "acc_worst_group"),
+        ([0, 0, 1, 1], [0, 0, 3, 3], "acc"),  # class and group say the same
+        ([0, 0, 1, 1], [0, 1, 3, 3], "acc"),  # a class in one group only
+        ([0, 0, 1, 1], [-1, -1, -1, -1], "acc"),
+        ([0, 0, 1, 1], [0, -1, 2, 3], "acc"),
+    ],
+)
+def test_the_rule_by_default(tmp_path: Path, label: list[int], group: list[int], rule: str) -> None:
+    class Data:
+        def dataset(self, split: str) -> Split:
+            assert split == "val"
+            return Split(label, group)
+
+    class FakeTrainer:
+        datamodule, enable_validation = Data(), True
+
+    keeper = KeepCheckpoints(str(tmp_path))
+    keeper.on_fit_start(FakeTrainer(), None)  # type: ignore[arg-type]
+    assert keeper.rule == rule
+
+
+def test_the_rule_without_validation_is_the_final_epoch(tmp_path: Path) -> None:
+    keeper = KeepCheckpoints(str(tmp_path))
+    fit(keeper, [0.9, 0.1], limit_val_batches=0)
+    assert keeper.rule == "last"
+    assert epoch_of(keeper.best) == 1
+
+
+def test_a_failed_write_keeps_the_old_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    WholeFileCheckpointIO().save_checkpoint({"epoch": 1}, path)
+    with pytest.raises(Exception, match="pickle"):
+        WholeFileCheckpointIO().save_checkpoint({"epoch": lambda: None}, path)
+    assert torch.load(path, weights_only=True) == {"epoch": 1}
+    assert list(tmp_path.iterdir()) == [path]
