@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from timm.layers import create_classifier
+from timm.layers.classifier import create_classifier
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import Tensor, nn
 
@@ -61,7 +61,8 @@ class SmallConvNet(nn.Module):
 
     def get_classifier(self) -> nn.Module:
         """Return the last layer."""
-        return self.head
+        head: nn.Module = self.head
+        return head
 
     def forward_features(self, images: Tensor) -> Tensor:
         """Return the last spatial map ``(B, C, H / 8, W / 8)`` of images ``(B, 3, H, W)``."""
