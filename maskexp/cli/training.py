@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
-import sys
-import warnings
 from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,7 +21,9 @@ from maskexp.cli.arguments import last_value, take_values
 from maskexp.cli.checkpoint import checkpoint_facts, checkpoint_layer, is_selected, locate, run_directory
 from maskexp.cli.config import Configuration, differences, read_configuration, short_name
 from maskexp.cli.errors import CommandError
+from maskexp.cli.layers import chosen_class, classes_first, stack
 from maskexp.cli.parser_errors import explain_parser_error
+from maskexp.cli.terminal import note, silence
 from maskexp.data import ImageDataModule
 from maskexp.methods import Method
 from maskexp.results import RunDirectory, RunRecorder, print_summary
@@ -40,22 +39,22 @@ HARMLESS = ("model.weights", "data.num_workers", "data.batch_size", "data.eval_b
 
 def run(verb: str, args: Sequence[str]) -> int:
     """Run one training verb; the layers below the explicit flags are merged here."""
-    _silence()
+    silence()
     paths, flags = take_values(args, "--config", "-c")
     configuration = read_configuration(paths)
     run_dir = last_value(flags, "--run_dir") or configuration.values.pop("run_dir", None)
     ckpt_path = last_value(flags, "--ckpt_path") or configuration.values.pop("ckpt_path", None)
     _, flags = take_values(flags, "--run_dir", "--ckpt_path")
-    flags = _classes_first(flags)
+    flags = classes_first(flags)
     if wants_help := any(flag in ("-h", "--help") or flag.endswith(".help") for flag in flags):
         home, checkpoint = None, None
     else:
         home, checkpoint = locate(verb, run_dir, ckpt_path)
         if ckpt_path and checkpoint is None:
-            _note(f"{run_dir} has no checkpoint yet: starting afresh")
+            note(f"{run_dir} has no checkpoint yet: starting afresh")
     below = checkpoint_layer(verb, checkpoint) if checkpoint else {}
-    configuration = _stack(below, configuration, flags, str(checkpoint))
-    if not wants_help and "data" not in configuration.values and _chosen_class(flags, "data") is None:
+    configuration = stack(below, configuration, flags, str(checkpoint))
+    if not wants_help and "data" not in configuration.values and chosen_class(flags, "data") is None:
         configuration.merge({"data": {"class_path": "SyntheticBirds"}}, "the default")
     TrainingCLI(verb, configuration, flags, home, checkpoint, below, ["maskexp", verb, *args])
     return 0
@@ -157,9 +156,7 @@ class TrainingCLI(LightningCLI):
         self._dump_config()
         changed = differences({k: self.config_dump.get(k) for k in self.below}, self.below)
         for key, (new, old) in changed.items():
-            _note(
-                f"{key}: {new!r} instead of {old!r} ({'the interrupted run' if self.verb == 'fit' else 'checkpoint'})"
-            )
+            note(f"{key}: {new!r} instead of {old!r} ({'the interrupted run' if self.verb == 'fit' else 'checkpoint'})")
         if self.home is None and self.checkpoint and is_selected(self.checkpoint) and changed.keys() <= set(HARMLESS):
             self.home = RunDirectory.of_checkpoint(self.checkpoint)
         if self.home is None:
@@ -212,6 +209,10 @@ class TrainingCLI(LightningCLI):
         for logger in configured if isinstance(configured, list) else [configured]:
             if isinstance(logger, Namespace) and short_name(logger.get("class_path")) == "WandbLogger":
                 arguments = logger.init_args
+                if arguments.log_model:
+                    raise CommandError(
+                        "trainer.logger.log_model has to stay false: checkpoints stay in the run's directory"
+                    )
                 arguments.save_dir = str(self.directory.path) if arguments.save_dir == "." else arguments.save_dir
                 if arguments.id is None and arguments.version is None:
                     arguments.id = self.directory.wandb_id()
@@ -238,7 +239,7 @@ class TrainingCLI(LightningCLI):
                 self.model, datamodule=self.datamodule, return_predictions=False, ckpt_path=start, weights_only=True
             )
             self.recorder.record_evaluation(self.trainer, subcommand, self._facts(self.checkpoint))
-            _note(f"wrote {self.directory.path / 'predictions.csv'}")
+            note(f"wrote {self.directory.path / 'predictions.csv'}")
         else:
             self._summarize(self._measure(subcommand, self.checkpoint), self.checkpoint)
 
@@ -269,51 +270,6 @@ class TrainingCLI(LightningCLI):
         print_summary(metrics, self._facts(checkpoint), title, data.notes, str(self.directory))
 
 
-def _stack(
-    below: Mapping[str, Any], configuration: Configuration, flags: Sequence[str], checkpoint: str
-) -> Configuration:
-    """Lay the configuration on what the checkpoint says; a class that a flag chooses replaces the section below it.
-
-    Raises:
-        CommandError: if the model's class differs from the checkpoint's.
-    """
-    kept = dict(below)
-    for section in ("model", "data"):
-        flag, configured = _chosen_class(flags, section), _class_in(configuration.values, section)
-        if flag and configured and flag != configured:
-            _note(f"{section}: {flag} replaces {configured} of {configuration.origin(section)} with all its arguments")
-            configuration.drop(section)
-            configured = None
-        chosen, trained = flag or configured, _class_in(below, section)
-        if chosen and trained and chosen != trained:
-            if section == "model":
-                raise CommandError(f"{checkpoint} holds the model {trained}, not {chosen}")
-            _note(f"{section}: {chosen} instead of {trained} (checkpoint)")
-            kept.pop(section)
-    return configuration.laid_on(kept, checkpoint)
-
-
-def _classes_first(flags: Sequence[str]) -> list[str]:
-    """Move ``--model`` and ``--data`` to the front, so that the parser knows whose arguments the others are."""
-    ordered: list[str] = []
-    for section in ("--model", "--data"):
-        values, flags = take_values(flags, section)
-        ordered += [f"{section}={values[-1]}"] if values else []
-    return [*ordered, *flags]
-
-
-def _chosen_class(flags: Sequence[str], section: str) -> str | None:
-    """Return the short name of the class that flags choose for a section, or None."""
-    chosen = last_value(flags, f"--{section}", f"--{section}.class_path")
-    return None if chosen is None or chosen.endswith((".yaml", ".yml", ".json")) else short_name(chosen)
-
-
-def _class_in(values: Mapping[str, Any], section: str) -> str | None:
-    content = values.get(section)
-    found = content.get("class_path") if isinstance(content, Mapping) else None
-    return None if found is None else short_name(found)
-
-
 def choices() -> dict[str, list[str]]:
     """Return the names of the classes that the sections ``model`` and ``data`` can choose from.
 
@@ -325,20 +281,3 @@ def choices() -> dict[str, list[str]]:
 def _subclasses(package: Any, base: type) -> list[str]:
     public = {name: getattr(package, name) for name in package.__all__}
     return [name for name, c in public.items() if isinstance(c, type) and issubclass(c, base) and c is not base]
-
-
-def _silence() -> None:
-    """Keep out of the terminal what says nothing about the run: an advertisement, and two warnings.
-
-    Lightning uses an old name of torch's, and it recommends to reduce over ranks what our metrics have reduced already.
-    """
-    warnings.filterwarnings("ignore", message=r".*treespec, LeafSpec.* is deprecated")
-    warnings.filterwarnings("ignore", message=r"It is recommended to use `self\.log\(.*, sync_dist=True\)`")
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
-        lambda record: "Tip:" not in record.getMessage()
-    )
-
-
-@rank_zero_only
-def _note(text: str) -> None:
-    sys.stderr.write(f"maskexp: {text}\n")

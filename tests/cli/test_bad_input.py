@@ -55,6 +55,10 @@ CASES = {
     "missing root": ([*AIM, "--data=WaterBirds", "--data.root=none"], "looked for  none"),
     "gallery": ([*ERM, "--gallery.samples_per_group=0"], "have to be at least 0 and 1"),
     "sampler": ([*ERM, "--trainer.use_distributed_sampler=true"], "use_distributed_sampler has to stay false"),
+    "upload of checkpoints": (
+        [*ERM, "--trainer.logger=WandbLogger", "--trainer.logger.log_model=true"],
+        "trainer.logger.log_model has to stay false",
+    ),
     "no such device": ([*ERM, "--trainer.accelerator=tpuu"], "accelerator"),
     "test without a checkpoint": (["test", "--model=AIM"], "maskexp test needs a trained model: give --ckpt_path FILE"),
     "predict without a checkpoint": (["predict"], "maskexp predict needs a trained model"),

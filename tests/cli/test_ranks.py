@@ -36,7 +36,7 @@ def maskexp(cwd: Path, *args: str | Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("verb", ["test", "validate"])
 def test_unequal_shards_give_the_metrics_of_one_process(trained: RunDirectory, tmp_path: Path, verb: str) -> None:
-    common = [verb, "--ckpt_path", trained.checkpoints / "best.ckpt", *CPU, *UNEVEN]
+    common: list[str | Path] = [verb, "--ckpt_path", trained.checkpoints / "best.ckpt", *CPU, *UNEVEN]
     maskexp(tmp_path, *common, "--run_dir=one")
     maskexp(tmp_path, *common, "--run_dir=two", *TWO)
     one, two = (RunDirectory(tmp_path / name) for name in ("one", "two"))
@@ -48,7 +48,14 @@ def test_unequal_shards_give_the_metrics_of_one_process(trained: RunDirectory, t
 
 @pytest.mark.slow
 def test_predictions_of_two_processes_are_those_of_one(trained: RunDirectory, tmp_path: Path) -> None:
-    common = ["predict", "--ckpt_path", trained.checkpoints / "best.ckpt", *CPU, *UNEVEN, "--save_attributions=true"]
+    common: list[str | Path] = [
+        "predict",
+        "--ckpt_path",
+        trained.checkpoints / "best.ckpt",
+        *CPU,
+        *UNEVEN,
+        "--save_attributions=true",
+    ]
     maskexp(tmp_path, *common, "--run_dir=one")
     maskexp(tmp_path, *common, "--run_dir=two", *TWO)
     tables = []
