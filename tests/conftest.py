@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
+
+# Tiny networks gain nothing from a second thread, and processes that share two cores lose a lot.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

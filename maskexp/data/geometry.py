@@ -14,8 +14,8 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms import v2  # type: ignore[import-untyped]
-from torchvision.transforms.v2 import functional as F  # type: ignore[import-untyped]
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
 
 __all__ = ["EvaluationGeometry", "Resize", "TrainingGeometry"]
 

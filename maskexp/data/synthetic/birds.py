@@ -1,7 +1,8 @@
 """Two kinds of birds that differ in shape alone.
 
-Water birds have a long neck, long legs and a long bill; land birds are stout, with the head on the body and short legs.
-Plumage, bill and legs draw their colours from one distribution for both kinds.
+Water birds have a long neck and a long bill; land birds are stout, with the head on the body. Both stand on the same
+short legs: what tells the kinds apart is broad enough to fill a cell of a mask. Plumage, bill and legs draw their colours
+from one distribution for both kinds.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from maskexp.data.synthetic.shapes import Capsule, Ellipse, Placement, Polygon, 
 
 __all__ = ["draw_bird"]
 
-AREA = (0.08, 0.25)
+AREA = (0.12, 0.28)
 """Share of the picture that a bird covers, before it is made to fit."""
 MARGIN = 0.03
 """Least distance of a bird from the edge of the picture."""
@@ -67,14 +68,8 @@ def _land_bird(plumage: Plumage, rng: np.random.Generator) -> Parts:
     radius = between(rng, 0.17, 0.21)
     tail_length, tail_lift = between(rng, 0.22, 0.4), between(rng, -0.22, 0.12)
     bill_length, bill_drop = between(rng, 0.1, 0.16), between(rng, -0.01, 0.05)
-    gap, leg_length = between(rng, 0.05, 0.1), between(rng, 0.1, 0.17)
-    hip = high - 0.04
+    parts = _legs(high, plumage, rng)
     tip = -long - tail_length + 0.1
-    feet = [((shift, hip), (shift + 0.02, hip + leg_length)) for shift in (-gap, gap + 0.03)]
-    parts: Parts = []
-    for knee, foot in feet:
-        parts += [(Capsule(knee, foot, 0.026, 0.022), plumage.leg)]
-        parts += [(Capsule(foot, (foot[0] + 0.08, foot[1] + 0.005), 0.022, 0.018), plumage.leg)]
     tail = Polygon(((-long + 0.12, -0.1), (tip, tail_lift - 0.05), (tip, tail_lift + 0.06), (-long + 0.12, 0.1)))
     beak_at = head[0] + radius
     beak = Polygon(
@@ -100,10 +95,10 @@ def _land_bird(plumage: Plumage, rng: np.random.Generator) -> Parts:
 
 
 def _water_bird(plumage: Plumage, rng: np.random.Generator) -> Parts:
-    """Return a long-necked, long-legged bird that looks to the right, its body at the origin."""
+    """Return a long-necked bird that looks to the right, its body at the origin."""
     lean = turn(between(rng, -0.16, 0.04))
     posture = Placement(turn=lean)
-    long, high = between(rng, 0.29, 0.34), between(rng, 0.17, 0.21)
+    long, high = between(rng, 0.32, 0.38), between(rng, 0.19, 0.23)
     feeding = rng.random() < 0.15
     head = (
         (between(rng, 0.5, 0.58), between(rng, 0.12, 0.3))
@@ -113,14 +108,14 @@ def _water_bird(plumage: Plumage, rng: np.random.Generator) -> Parts:
     bend = between(rng, 0.1, 0.34)
     tail_length, tail_drop = between(rng, 0.1, 0.2), between(rng, -0.04, 0.08)
     bill = (between(rng, 0.2, 0.3), between(rng, 0.0, 0.1) + (0.14 if feeding else 0.0))
-    parts = _long_legs(high, plumage, rng)
+    parts = _legs(high, plumage, rng)
     tip = -long - tail_length
     tail = Polygon(((-long + 0.14, -0.11), (tip, tail_drop - 0.03), (tip, tail_drop + 0.05), (-long + 0.14, 0.1)))
     beak = Polygon(
         (
-            (head[0] + 0.02, head[1] - 0.05),
-            (head[0] + 0.07 + bill[0], head[1] + bill[1]),
-            (head[0] + 0.02, head[1] + 0.055),
+            (head[0] + 0.02, head[1] - 0.06),
+            (head[0] + 0.09 + bill[0], head[1] + bill[1]),
+            (head[0] + 0.02, head[1] + 0.065),
         )
     )
     shoulder = (long * 0.7, -0.04)
@@ -129,7 +124,7 @@ def _water_bird(plumage: Plumage, rng: np.random.Generator) -> Parts:
     upper += [(Ellipse((0.0, 0.0), long, high), plumage.body)]
     upper += [(piece, plumage.body) for piece in _neck(curve)]
     upper += [(Ellipse((0.06, 0.05), long * 0.6, high * 0.6), plumage.belly)]
-    upper += [(Ellipse(head, 0.095, 0.08), plumage.body)]
+    upper += [(Ellipse(head, 0.125, 0.105), plumage.body)]
     if rng.random() < 0.3:
         crest = ((head[0], head[1] - 0.06), (head[0] - 0.24, head[1] - 0.03), (head[0], head[1] + 0.03))
         upper.insert(0, (Polygon(crest), plumage.wing))
@@ -138,19 +133,14 @@ def _water_bird(plumage: Plumage, rng: np.random.Generator) -> Parts:
     return parts + [(shape.placed(posture), colour) for shape, colour in upper]
 
 
-def _long_legs(hip: float, plumage: Plumage, rng: np.random.Generator) -> Parts:
-    """Return two long legs; now and then one is lifted."""
-    length, gap = between(rng, 0.4, 0.52), between(rng, 0.04, 0.09)
-    lifted = rng.random() < 0.25
+def _legs(hip: float, plumage: Plumage, rng: np.random.Generator) -> Parts:
+    """Return two short legs, drawn alike for both kinds."""
+    gap, length = between(rng, 0.05, 0.1), between(rng, 0.1, 0.17)
     parts: Parts = []
-    for side, shift in enumerate((-gap, gap)):
-        start, stride = (shift, hip - 0.05), between(rng, -0.07, 0.07)
-        knee = (shift - 0.03 + stride * 0.4, hip + length * 0.45)
-        foot = (shift + stride, hip + length)
-        if lifted and side == 1:
-            knee, foot = (shift + 0.16, hip + length * 0.38), (shift + 0.04, hip + length * 0.66)
-        parts += [(Capsule(start, knee, 0.03, 0.022), plumage.leg), (Capsule(knee, foot, 0.022, 0.022), plumage.leg)]
-        parts += [(Capsule(foot, (foot[0] + 0.1, foot[1] + 0.01), 0.022, 0.016), plumage.leg)]
+    for shift in (-gap, gap + 0.03):
+        start, foot = (shift, hip - 0.04), (shift + 0.02, hip - 0.04 + length)
+        parts += [(Capsule(start, foot, 0.026, 0.022), plumage.leg)]
+        parts += [(Capsule(foot, (foot[0] + 0.08, foot[1] + 0.005), 0.022, 0.018), plumage.leg)]
     return parts
 
 
@@ -163,7 +153,7 @@ def _neck(curve: list[tuple[float, float]], pieces: int = 7) -> list[Capsule]:
         w0, w1, w2, w3 = s * s * s, 3.0 * s * s * t, 3.0 * s * t * t, t * t * t
         # Written out, because sum() of floats rounds differently from Python 3.12 on.
         x, y = (w0 * p0 + w1 * p1 + w2 * p2 + w3 * p3 for p0, p1, p2, p3 in zip(*curve, strict=True))
-        points.append((x, y, 0.095 - 0.045 * t))
+        points.append((x, y, 0.14 - 0.05 * t))
     return [Capsule(p[:2], q[:2], p[2], q[2]) for p, q in pairwise(points)]
 
 

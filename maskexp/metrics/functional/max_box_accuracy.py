@@ -13,7 +13,7 @@ from torch import Tensor
 from maskexp.metrics.functional.inputs import batch_of_foregrounds, present_images, real_dtype, unit_maps
 
 try:
-    from scipy import ndimage  # type: ignore[import-untyped]
+    from scipy import ndimage
 except ImportError:  # optional: whoever asks for boxes is told how to get it
     ndimage = None
 
