@@ -1,0 +1,71 @@
+"""Every shipped configuration composes, and says what its name says; the rows run on a tiny WaterBirds."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from maskexp.cli.main import main
+from tests.fixtures import write_waterbirds
+
+EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
+LAYERS = ("backbone", "data", "method")
+ROWS = sorted(
+    path.relative_to(EXPERIMENTS).as_posix()
+    for path in EXPERIMENTS.rglob("*.yaml")
+    if path.parent.name not in LAYERS and path.name != "protocol.yaml"
+)
+TINY = [
+    "--model.backbone=test_resnet",
+    "--model.weights=null",
+    "--data.image_size=32",
+    "--data.batch_size=8",
+    "--data.num_workers=0",
+    "--trainer.max_epochs=1",
+    "--trainer.accelerator=cpu",
+    "--trainer.precision=32",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.enable_model_summary=false",
+]
+
+
+def composed(row: str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """Return the complete configuration that a row stands for."""
+    assert main(["fit", "--config", str(EXPERIMENTS / row), "--print_config"]) == 0
+    configuration: dict[str, Any] = yaml.safe_load(capsys.readouterr().out)
+    return configuration
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_row_composes_to_what_its_name_says(row: str, capsys: pytest.CaptureFixture[str]) -> None:
+    configuration = composed(row, capsys)
+    model, data = configuration["model"], configuration["data"]
+    if found := re.search(r"(convnext_tiny|resnet50|tf_efficientnet_lite0)", row):
+        assert model["init_args"]["backbone"].startswith(found[0])
+    if found := re.search(r"_aim_(\d\d)", row):
+        assert model["class_path"].endswith("AIM")
+        assert (model["init_args"]["stages"], model["init_args"]["tau"]) == (2, int(found[1]) / 100)
+    if row.endswith("_erm.yaml"):
+        assert model["class_path"].endswith("ERM")
+    if found := re.search(r"aim/waterbirds(95|100)", row):
+        assert data["class_path"].endswith("WaterBirds")
+        assert data["init_args"]["root"].endswith(
+            {"95": "complete95_forest2water2", "100": "1.0_forest2water2"}[found[1]]
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", ["aim/waterbirds95.yaml", "aim/waterbirds100/resnet50_erm.yaml"])
+def test_row_trains_and_tests_on_a_tiny_waterbirds(row: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MASKEXP_CACHE", str(tmp_path / "cache"))
+    root, run = write_waterbirds(tmp_path / "birds"), tmp_path / "run"
+    where = [f"--data.root={root}", "--data.cub_root=null", f"--run_dir={run}"]
+    assert main(["fit", "--config", str(EXPERIMENTS / row), *where, *TINY]) == 0
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert {"val/acc_worst_group", "test/acc_worst_group", "test/epg", "test/pxap"} <= set(metrics)
+    assert (run / "DONE").exists()
