@@ -11,7 +11,7 @@ import maskexp.data.synthetic as drawing
 from maskexp.data import DataError, SyntheticBirds
 from maskexp.data.synthetic_birds import assign_places, render
 
-PINNED = "0204894fcc322c7f2d59660be07de4925020250e318573ccfc7f090f5d02940e"
+PINNED = "ad9b27c529219a529af17c7d9eabc481db684296398ee5281f31571ed40ddc68"
 """sha256 of 60 pictures; a change means another data set: count VERSION up and measure published numbers anew."""
 
 

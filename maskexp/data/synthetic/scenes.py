@@ -16,17 +16,22 @@ SKIES: tuple[tuple[Colour, Colour], ...] = (
     ((0.42, 0.40, 0.66), (0.98, 0.72, 0.56)),  # dusk
     ((0.62, 0.78, 0.86), (0.98, 0.93, 0.80)),  # morning
 )
+# Half of the colours of land could be water and the other way round, so that a scene shows in its texture.
 MEADOWS: tuple[tuple[Colour, Colour], ...] = (
     ((0.56, 0.72, 0.34), (0.27, 0.47, 0.16)),  # grass, far and near
     ((0.84, 0.76, 0.46), (0.66, 0.52, 0.24)),  # dry grass
     ((0.52, 0.46, 0.32), (0.36, 0.25, 0.15)),  # forest floor
-    ((0.62, 0.66, 0.42), (0.40, 0.42, 0.20)),  # heath
+    ((0.86, 0.90, 0.95), (0.68, 0.75, 0.84)),  # snow
+    ((0.55, 0.58, 0.76), (0.33, 0.36, 0.56)),  # lavender
+    ((0.64, 0.67, 0.68), (0.40, 0.43, 0.46)),  # gravel
 )
 WATERS: tuple[tuple[Colour, Colour], ...] = (
     ((0.46, 0.68, 0.86), (0.12, 0.34, 0.62)),  # blue
-    ((0.52, 0.78, 0.80), (0.06, 0.42, 0.50)),  # lagoon
     ((0.62, 0.70, 0.76), (0.28, 0.40, 0.50)),  # under clouds
     ((0.40, 0.50, 0.68), (0.09, 0.16, 0.34)),  # deep
+    ((0.66, 0.60, 0.44), (0.44, 0.36, 0.22)),  # muddy
+    ((0.54, 0.66, 0.44), (0.22, 0.38, 0.20)),  # full of algae
+    ((0.80, 0.72, 0.50), (0.56, 0.46, 0.28)),  # in the evening sun
 )
 WHITE: Colour = (1.0, 1.0, 1.0)
 
