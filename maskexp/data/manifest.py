@@ -25,7 +25,7 @@ __all__ = ["COLUMNS", "Card", "ManifestTable", "Row"]
 SCHEMA_VERSION = 1
 COLUMNS = (
     *("id", "image", "split", "label", "attr", "group", "mask", "x0", "y0", "x1", "y1"),
-    *("width", "height", "source", "pair_id", "env", "flags"),
+    *("more_boxes", "width", "height", "source", "pair_id", "env", "flags"),
 )
 REQUIRED = ("id", "image", "split", "label")
 Box = tuple[float, float, float, float]
@@ -43,6 +43,7 @@ class Row:
         attr: index into the card's ``attributes``, -1 where there is none.
         mask: path of the segmentation, empty where there is none.
         box: bounding box (x0, y0, x1, y1), pixels, half-open.
+        more_boxes: further boxes; the foreground is the union of all.
         width: pixels of the stored image, 0 where unknown.
         height: pixels of the stored image, 0 where unknown.
         source: file of the background or another origin.
@@ -58,12 +59,18 @@ class Row:
     attr: int = -1
     mask: str = ""
     box: Box | None = None
+    more_boxes: tuple[Box, ...] = ()
     width: int = 0
     height: int = 0
     source: str = ""
     pair_id: str = ""
     env: str = ""
     flags: str = ""
+
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        """All boxes."""
+        return self.more_boxes if self.box is None else (self.box, *self.more_boxes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +175,10 @@ class ManifestTable:
     def _cells(self, row: Row) -> tuple[Any, ...]:
         attr, group = ("", "") if row.attr < 0 else (row.attr, self.group_of(row))
         box = row.box or ("", "", "", "")
+        more = " ".join(str(corner) for further in row.more_boxes for corner in further)
         size = (row.width or "", row.height or "")
         texts = (row.source, row.pair_id, row.env, row.flags)
-        return (row.id, row.image, row.split, row.label, attr, group, row.mask, *box, *size, *texts)
+        return (row.id, row.image, row.split, row.label, attr, group, row.mask, *box, more, *size, *texts)
 
     def write(self, folder: Path) -> None:
         """Write ``manifest.csv`` and ``dataset.json`` into ``folder``, each whole or not at all."""
@@ -195,7 +203,9 @@ class ManifestTable:
         """
         for name in ("manifest.csv", "dataset.json"):
             if not (folder / name).is_file():
-                raise DatasetNotFoundError("A prepared data set", str(folder / name), "prepare it again", "root")
+                raise DatasetNotFoundError.explained(
+                    "A prepared data set", str(folder / name), "prepare it again", "--data.root"
+                )
         description = _description(folder / "dataset.json")
         names = Card.__dataclass_fields__
         known: dict[str, Any] = {
@@ -203,6 +213,8 @@ class ManifestTable:
             for key, value in description.items()
             if key in names
         }
+        if missing := [name for name in ("name", "variant", "classes") if name not in known]:
+            raise DataError(f"{folder / 'dataset.json'} lacks the key {missing[0]!r}")
         card = Card(**known)
         table = cls(card, _rows(folder / "manifest.csv", len(card.attributes)))
         if description.get("manifest_sha256", table.digest) != table.digest:
@@ -230,10 +242,9 @@ def _description(path: Path) -> dict[str, Any]:
         description: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise DataError(f"{path} is not JSON: {error}") from error
-    if description.get("schema_version") != SCHEMA_VERSION:
-        raise DataError(
-            f"{path} has schema_version {description.get('schema_version')}, this version reads {SCHEMA_VERSION}"
-        )
+    version = description.get("schema_version") if isinstance(description, dict) else None
+    if version != SCHEMA_VERSION:
+        raise DataError(f"{path} has schema_version {version}, this version reads {SCHEMA_VERSION}")
     return description
 
 
@@ -260,6 +271,7 @@ def _row(cells: Mapping[str, str], where: str, num_attributes: int) -> Row:
             attr=attr,
             mask=cells.get("mask") or "",
             box=_box(corners),
+            more_boxes=_boxes(cells.get("more_boxes") or ""),
             width=int(cells.get("width") or 0),
             height=int(cells.get("height") or 0),
             **{name: cells.get(name) or "" for name in ("source", "pair_id", "env", "flags")},
@@ -267,6 +279,8 @@ def _row(cells: Mapping[str, str], where: str, num_attributes: int) -> Row:
         group = int(cells.get("group") or -1)
     except ValueError as error:
         raise DataError(f"{where}: {error}") from error
+    except TypeError as error:  # the csv module gives None for cells that are not there
+        raise DataError(f"{where}: the line has fewer cells than the header has columns") from error
     if group >= 0 and group != row.label * num_attributes + attr:
         raise DataError(f"{where}: group {group} is not label {row.label} * {num_attributes} + attribute {attr}")
     return row
@@ -278,3 +292,12 @@ def _box(corners: list[str]) -> Box | None:
         return None
     x0, y0, x1, y1 = (float(corner) for corner in corners)
     return x0, y0, x1, y1
+
+
+def _boxes(text: str) -> tuple[Box, ...]:
+    """Return the boxes of a cell that lists their corners one after the other; ValueError if they do not add up."""
+    numbers = text.split()
+    if len(numbers) % 4:
+        raise ValueError(f"more_boxes lists {len(numbers)} numbers; a box has four")
+    corners = [float(number) for number in numbers]
+    return tuple((corners[i], corners[i + 1], corners[i + 2], corners[i + 3]) for i in range(0, len(corners), 4))

@@ -92,7 +92,9 @@ def test_no_rows_and_no_split() -> None:
 
 
 def test_missing_files(tmp_path: Path) -> None:
-    with pytest.raises(DatasetNotFoundError, match=r"manifest\.csv"):
+    with pytest.raises(
+        DatasetNotFoundError, match=r"^A prepared data set not found\.\n  looked for  \S+/manifest\.csv\n"
+    ):
         ManifestTable.read(tmp_path)
 
 
@@ -105,7 +107,9 @@ def test_missing_files(tmp_path: Path) -> None:
         ("manifest.csv", "1.0,2.0,3.5,4.0", "1.0,2.0,3.5,", "line 4: could not convert string to float"),
         ("manifest.csv", "images/c.png", "images/d.png", "was changed after dataset.json was written"),
         ("dataset.json", '"schema_version": 1', '"schema_version": 9', "schema_version 9, this version reads 1"),
+        ("manifest.csv", "test,1,1,3,", "test\n,", "line 2: the line has fewer cells than the header has columns"),
         ("dataset.json", "{", "", r"dataset\.json is not JSON"),
+        ("dataset.json", '"variant"', '"variety"', r"dataset\.json lacks the key 'variant'"),
     ],
 )
 def test_damaged_files(name: str, old: str, new: str, message: str, tmp_path: Path) -> None:
