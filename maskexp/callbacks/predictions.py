@@ -80,7 +80,8 @@ class PredictionWriter(Callback):
             raise ValueError("a sample was predicted twice; use the samplers of maskexp's datamodules")
         logits = torch.from_numpy(rows["logits"])
         probability, predicted = logits.softmax(dim=1).max(dim=1)
-        with written_whole(self.directory / "predictions.csv") as partial, partial.open("w", newline="") as file:
+        table = written_whole(self.directory / "predictions.csv")
+        with table as partial, partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(COLUMNS)
             for i, index in enumerate(rows["index"]):

@@ -147,6 +147,14 @@ def test_bad_cells(cells: dict[str, str], classes: list[str] | None, message: st
         own(path, classes=classes).prepare_data()
 
 
+def test_csv_of_another_encoding(tmp_path: Path) -> None:
+    path = write_csv(tmp_path)
+    path.write_bytes(path.read_bytes() + "\nmösch.jpg".encode("latin-1"))
+
+    with pytest.raises(DataError, match=r"data\.csv is not UTF-8 .*; save it as a CSV in UTF-8"):
+        own(path).prepare_data()
+
+
 def test_mask_of_another_size_is_noticed_when_it_is_read(tmp_path: Path) -> None:
     path = write_csv(tmp_path)
     resize_image(tmp_path / "masks/picture 0.png", (5, 6))

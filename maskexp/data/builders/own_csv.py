@@ -96,10 +96,13 @@ def prepare_csv(
 
 def _read(path: Path) -> tuple[list[dict[str, str]], list[str]]:
     """Return the lines and the header of a CSV."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        lines = list(reader)
-        return lines, list(reader.fieldnames or ())
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            lines = list(reader)
+            return lines, list(reader.fieldnames or ())
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 ({error}); save it as a CSV in UTF-8") from error
 
 
 def _columns(path: Path, header: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
