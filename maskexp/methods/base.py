@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any, Literal, cast
 
@@ -77,9 +78,15 @@ class Method(LightningModule, ABC):
     # --- the network ---------------------------------------------------------------------------------------------
 
     def build(self, spec: DataSpec, weights: str | None = None) -> None:
-        """Build the network for ``spec``; a network that exists already is kept."""
+        """Build the network for ``spec``; a network that exists already is kept.
+
+        Raises:
+            CheckpointError: if the network exists and was trained on other classes.
+        """
         if self.spec is None:
             self.network: Network = self.configure_network(spec, weights)
+        else:
+            check_classes(self.spec, spec)
         self.spec = spec
 
     def setup(self, stage: str) -> None:
@@ -179,10 +186,15 @@ class Method(LightningModule, ABC):
             optimizer = torch.optim.SGD(groups, lr=self.lr, momentum=0.9)
         if self.schedule == "constant" and self.warmup_epochs == 0:
             return optimizer
-        total = int(self.trainer.estimated_stepping_batches)
+        total = self.trainer.estimated_stepping_batches
+        if math.isinf(total):
+            raise ValueError(
+                "a schedule with warm-up or a cosine needs to know when training ends: give --trainer.max_epochs or "
+                "--trainer.max_steps, or --model.schedule constant and --model.warmup_epochs 0"
+            )
         steps_per_epoch = total / max(self.trainer.max_epochs or 1, 1)
         schedule = cosine_with_warmup(
-            optimizer, total, round(self.warmup_epochs * steps_per_epoch), decay=self.schedule == "cosine"
+            optimizer, int(total), round(self.warmup_epochs * steps_per_epoch), decay=self.schedule == "cosine"
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

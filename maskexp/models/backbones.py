@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import safetensors
 import safetensors.torch
 import timm
 import torch
@@ -137,8 +138,8 @@ class Normalize(nn.Module):
         return cls(tuple(config["mean"]), tuple(config["std"]))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalise images in [0, 1]."""
-        return (images - self.mean) / self.std
+        """Normalise images in [0, 1]; the result has the type of the network's parameters (``bf16-true``)."""
+        return ((images - self.mean) / self.std).to(self.mean.dtype)
 
 
 def _check_stages(name: str, stages: int, image_size: tuple[int, int]) -> None:
@@ -160,7 +161,10 @@ def _read_state_dict(path: str) -> dict[str, Tensor]:
     if not Path(path).is_file():
         raise FileNotFoundError(f"no weights at {path!r}; give a file, 'timm' for the hub's weights, or null for none")
     if path.endswith(".safetensors"):
-        return safetensors.torch.load_file(path)
+        try:
+            return safetensors.torch.load_file(path)
+        except safetensors.SafetensorError as error:
+            raise ValueError(f"{path} is not a safetensors file that can be read: {error}") from error
     content = load_tensors(path)
     state: dict[str, Tensor] = content.get("state_dict", content)
     return state

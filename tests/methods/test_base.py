@@ -74,6 +74,12 @@ def test_backbone_and_new_layers_learn_at_their_own_rates(method: Method, birds:
         )
 
 
+def test_a_schedule_without_an_end_is_refused(birds: SyntheticBirds, trainer: Callable[..., Trainer]) -> None:
+    run = trainer(max_epochs=-1)
+    with pytest.raises(ValueError, match=r"needs to know when training ends: give --trainer\.max_epochs"):
+        run.fit(ERM(**SMALL), birds)
+
+
 def test_frozen_backbone_keeps_weights_and_statistics(birds: SyntheticBirds, trainer: Callable[..., Trainer]) -> None:
     for kind in (ERM, AIM):
         method = kind(frozen_backbone=True, **SMALL)

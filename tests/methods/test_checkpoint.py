@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from collections.abc import Callable
@@ -74,6 +75,14 @@ def test_other_classes_are_refused(trained: tuple[Method, Path], birds: Syntheti
     checkpoint["maskexp"]["data_spec"] |= {"class_names": ["cat", "dog"]}
     with pytest.raises(CheckpointError, match=r"knows the 2 classes of synthetic_birds \(cat, dog\), but"):
         other.on_load_checkpoint(checkpoint)
+
+
+def test_other_classes_are_refused_without_a_checkpoint_as_well(
+    trained: tuple[Method, Path], birds: SyntheticBirds
+) -> None:
+    method = load_method(trained[1])
+    with pytest.raises(CheckpointError, match=r"but the data synthetic_birds has 2 \(cat, dog\)"):
+        method.build(dataclasses.replace(birds.spec, class_names=("cat", "dog")))
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04broken"])

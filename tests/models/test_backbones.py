@@ -64,6 +64,18 @@ def test_missing_weights_are_named(tmp_path: Path) -> None:
         Backbone("test_resnet", weights=str(tmp_path / "nothing.pth"))
 
 
+def test_damaged_weights_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+    file.write_bytes(b"no safetensors at all")
+    with pytest.raises(ValueError, match=r"weights\.safetensors is not a safetensors file that can be read"):
+        Backbone("test_resnet", weights=str(file))
+
+
+def test_normalised_images_have_the_type_of_the_network() -> None:
+    backbone = Backbone("test_resnet", weights=None, image_size=SIZE).eval().bfloat16()
+    assert backbone(IMAGES)[0].dtype == torch.bfloat16
+
+
 def test_weights_that_hold_code_are_not_run(tmp_path: Path) -> None:
     file = tmp_path / "weights.pth"
     torch.save({"state_dict": test_weights_that_hold_code_are_not_run}, file)
