@@ -86,7 +86,10 @@ def checkpoint_layer(verb: str, path: Path) -> dict[str, Any]:
 
 
 def checkpoint_facts(path: Path) -> dict[str, Any]:
-    """Return the path, the epoch, counted from 0, and by which rule the checkpoint was selected."""
+    """Return the path, the epoch, counted from 0, and by which rule the checkpoint was selected.
+
+    That it is the best so far stands in the checkpoint itself, so that a copy of best.ckpt elsewhere is still known.
+    """
     content = _read(path)
     state = content.get("callbacks", {}).get(KeepCheckpoints.__qualname__, {})
     return {
@@ -94,12 +97,12 @@ def checkpoint_facts(path: Path) -> dict[str, Any]:
         "epoch": content["epoch"],
         "rule": state.get("rule"),
         "score": state.get("score"),
-        "selected": is_selected(path),
+        "selected": state.get("epoch") == content["epoch"],
     }
 
 
 def is_selected(path: Path) -> bool:
-    """Whether a checkpoint is the one that its run's selection rule chose."""
+    """Whether a checkpoint lies where its run keeps the one that the selection rule chose."""
     return path.name == "best.ckpt" and RunDirectory.of_checkpoint(path) is not None
 
 

@@ -246,7 +246,11 @@ class TrainingCLI(LightningCLI):
     def _conclude(self) -> None:
         """Measure the selected checkpoint of a finished training."""
         if not self.keeper.best.is_file():
-            raise CommandError(f"no epoch was finished, so there is no checkpoint in {self.directory.checkpoints}")
+            last = f"; {self.keeper.last} holds the final weights" if self.keeper.last.is_file() else ""
+            raise CommandError(
+                f"no epoch was validated, so no checkpoint was selected by {self.keeper.rule}{last}; train longer, "
+                "validate more often, or select by --selection.metric last"
+            )
         if self.settings.test_after_fit:
             metrics: dict[str, float] = {}
             for stage in ("validate", "test"):

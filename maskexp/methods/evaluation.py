@@ -56,9 +56,10 @@ class Evaluation(nn.Module):
     def compute(self) -> dict[str, Tensor]:
         """Return all values by name, over every rank."""
         values: dict[str, Tensor] = self.accuracy.compute()
-        values |= {name: metric.compute() for name, metric in self._by_name().items()}
-        if self.localization:
-            values["epg_baseline"] = cast(EnergyPointingGame, self.localization["epg"]).summary()["epg_baseline"]
+        for name, metric in self._by_name().items():
+            values[name] = metric.compute()
+            if name == "epg":  # an EPG says nothing unless its baseline stands beside it
+                values["epg_baseline"] = cast(EnergyPointingGame, metric).summary()["epg_baseline"]
         return values
 
     def reset(self) -> None:

@@ -101,6 +101,18 @@ def test_without_testing_after_fit(elsewhere: Path, maskexp: Command) -> None:
     assert not run.metrics_file.exists()
 
 
+def test_training_that_ends_before_its_first_validation_says_where_the_weights_are(
+    elsewhere: Path, maskexp: Command
+) -> None:
+    outcome = maskexp("fit", "--model", "ERM", *SMALL, "--run_dir=r", "--trainer.max_steps=2")
+    assert outcome.code == 2
+    assert outcome.complaint.startswith(
+        "no epoch was validated, so no checkpoint was selected by acc_worst_group; r/checkpoints/last.ckpt holds the"
+    )
+    assert RunDirectory("r").checkpoint("last")
+    assert not RunDirectory("r").done
+
+
 def test_fast_dev_run_leaves_no_checkpoint_and_no_done(elsewhere: Path, maskexp: Command) -> None:
     assert maskexp("fit", "--model", "ERM", *SMALL, "--run_dir=r", "--trainer.fast_dev_run=true").code == 0
     assert not RunDirectory("r").done
@@ -160,7 +172,9 @@ def test_a_checkpoint_alone_is_enough(elsewhere: Path, trained: RunDirectory, ma
 def test_a_checkpoint_that_was_moved_is_enough(elsewhere: Path, trained: RunDirectory, maskexp: Command) -> None:
     moved = elsewhere / "moved.ckpt"
     moved.write_bytes((trained.checkpoints / "best.ckpt").read_bytes())
-    assert maskexp("test", "--ckpt_path", moved, *CPU, "--run_dir=out").code == 0
+    outcome = maskexp("test", "--ckpt_path", moved, *CPU, "--run_dir=out")
+    assert outcome.code == 0
+    assert "best epoch by val/acc_worst_group" in " ".join(outcome.out.split())
     assert RunDirectory("out").read_metrics()["test/acc"] == trained.read_metrics()["test/acc"]
 
 

@@ -45,6 +45,7 @@ def test_masks_are_judged_by_cell_and_grad_cam_smoothly() -> None:
     assert values["pxap"] == 1.0
     assert 0.5 < values["epg_grad_cam"] < 1.0
     assert values["epg_baseline"] == 0.25
+    assert list(values).index("epg_baseline") == list(values).index("epg") + 1
     assert values["mask_area"] == values["mask_area_stage_1"] == 0.25
     evaluation.reset()
     evaluation.update(prediction, batch())
