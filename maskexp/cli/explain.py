@@ -71,9 +71,15 @@ def _parser(verb: str) -> argparse.ArgumentParser:
 
 
 def _names(images: Sequence[str]) -> list[str]:
-    """Return a name for each image: its stem, numbered where a stem comes again."""
-    stems = [Path(image).stem for image in images]
-    return [stem if stem not in stems[:i] else f"{stem}_{i}" for i, stem in enumerate(stems)]
+    """Return a name for each image: its stem, numbered where a name comes again."""
+    names: list[str] = []
+    for image in images:
+        stem = name = Path(image).stem
+        number = 1
+        while name in names:
+            name, number = f"{stem}_{number}", number + 1
+        names.append(name)
+    return names
 
 
 def _write_maps(base: Path, image: Tensor, prediction: Prediction) -> None:

@@ -84,9 +84,11 @@ def test_pictures_and_words(trained: RunDirectory, photos: Path, tmp_path: Path,
 def test_images_of_one_name_do_not_overwrite_each_other(
     trained: RunDirectory, photos: Path, tmp_path: Path, maskexp: Command
 ) -> None:
-    best, photo = trained.checkpoints / "best.ckpt", photos / "photo0.jpg"
-    assert maskexp("explain", best, photo, photo, "--out", tmp_path).code == 0
-    assert len(list(tmp_path.iterdir())) == 4
+    best, photo, out = trained.checkpoints / "best.ckpt", photos / "photo0.jpg", tmp_path / "out"
+    numbered = tmp_path / "photo0_1.jpg"
+    numbered.write_bytes(photo.read_bytes())
+    assert maskexp("explain", best, photo, photo, numbered, "--out", out).code == 0
+    assert len(list(out.iterdir())) == 6
 
 
 def test_geometry_comes_from_the_checkpoint(trained: RunDirectory) -> None:
