@@ -9,7 +9,8 @@ classifier on that stage's sparse features; the merged head has a cross-entropy 
 
 from __future__ import annotations
 
-from typing import Any, cast
+from inspect import signature
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,9 +20,12 @@ from maskexp.masking import annealed_target, area_loss
 from maskexp.masking.binarize import GumbelForm
 from maskexp.methods.base import Method
 from maskexp.models import AIMNetwork
-from maskexp.models.aim import Pooling
+from maskexp.models.aim import EstimatorInput, Pooling
 from maskexp.models.network import Network
 from maskexp.types import Batch, DataSpec, Prediction
+
+_DEFAULT = {name: parameter.default for name, parameter in signature(AIMNetwork).parameters.items()}
+"""The network's defaults, which stand in its own signature."""
 
 
 class AIM(Method):
@@ -36,6 +40,8 @@ class AIM(Method):
         merged_weight: weight of the merged head's cross-entropy (inferred: 1).
         stage_weight: weight of the stage classifiers' cross-entropies (paper: 1).
         feature_width: see :class:`~maskexp.models.AIMNetwork`, as the arguments that follow.
+        branch_kernel: side of the second convolution of a feature branch.
+        estimator_input: what a mask estimator reads, its ``stage`` or the ``pyramid`` below it.
         estimator_reduction: hidden width of a mask estimator is its input's divided by this.
         estimator_blocks: residual blocks of a mask estimator.
         global_branch: whether a mask estimator adds a pooled vector.
@@ -52,21 +58,23 @@ class AIM(Method):
 
     def __init__(
         self,
-        stages: int = 2,
+        stages: int = _DEFAULT["stages"],
         tau: float = 0.25,
         area_weight: float = 6.0,
         anneal_fraction: float = 0.5,
         merged_weight: float = 1.0,
         stage_weight: float = 1.0,
-        feature_width: int = 256,
-        estimator_reduction: int = 8,
-        estimator_blocks: int = 3,
-        global_branch: bool = True,
-        initial_bias: float = 2.0,
-        gumbel: GumbelForm = "sigmoid",
-        temperature: float = 1.0,
-        eval_noise: bool = False,
-        pooling: Pooling = "all",
+        feature_width: int = _DEFAULT["feature_width"],
+        branch_kernel: int = _DEFAULT["branch_kernel"],
+        estimator_input: EstimatorInput = _DEFAULT["estimator_input"],
+        estimator_reduction: int = _DEFAULT["estimator_reduction"],
+        estimator_blocks: int = _DEFAULT["estimator_blocks"],
+        global_branch: bool = _DEFAULT["global_branch"],
+        initial_bias: float = _DEFAULT["initial_bias"],
+        gumbel: GumbelForm = _DEFAULT["gumbel"],
+        temperature: float = _DEFAULT["temperature"],
+        eval_noise: bool = _DEFAULT["eval_noise"],
+        pooling: Pooling = _DEFAULT["pooling"],
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -80,8 +88,10 @@ class AIM(Method):
         self.anneal_fraction = anneal_fraction
         self.merged_weight = merged_weight
         self.stage_weight = stage_weight
-        self.network_options = {
+        self.network_options: dict[str, Any] = {
             "feature_width": feature_width,
+            "branch_kernel": branch_kernel,
+            "estimator_input": estimator_input,
             "estimator_reduction": estimator_reduction,
             "estimator_blocks": estimator_blocks,
             "global_branch": global_branch,
@@ -101,7 +111,7 @@ class AIM(Method):
             weights,
             spec.image_size,
             self.frozen_backbone,
-            **cast(dict[str, Any], self.network_options),
+            **self.network_options,
         )
 
     def objective(self, prediction: Prediction, batch: Batch) -> dict[str, Tensor]:
