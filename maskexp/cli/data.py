@@ -9,20 +9,11 @@ from collections.abc import Sequence
 
 from maskexp.cli.errors import CommandError, did_you_mean
 from maskexp.data.catalog import CATALOG
-from maskexp.data.check import CHECKABLE, Report, check_data
+from maskexp.data.check import CHECKABLE, PLACES, Report, check_data
 
 __all__ = ["run"]
 
 ACTIONS = ("list", "check")
-PLACES = {
-    "WaterBirds": {
-        "cub_root": "CUB-200-2011, for segmentations and bounding boxes",
-        "segmentations": "folder of the segmentations",
-        "bounding_boxes": "CUB's file of bounding boxes",
-    },
-    "Manifest": {"csv": "CSV file with the columns image, label …", "masks": "folder of the masks"},
-}
-"""Where the parts of a data set may lie besides its root."""
 SHOWN = 5
 """Items of a finding that the terminal shows."""
 
@@ -50,9 +41,8 @@ def _check(args: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="maskexp data check", description="Check the files of a data set.")
     parser.add_argument("name", metavar="NAME", help=f"one of {', '.join(CHECKABLE)}")
     parser.add_argument("root", metavar="ROOT", nargs="?", help="folder of the data")
-    for name, places in PLACES.items():
-        for place, text in places.items():
-            parser.add_argument(f"--{place}", metavar="PATH", help=f"{name}: {text}")
+    for place, texts in _places().items():
+        parser.add_argument(f"--{place}", metavar="X", help="; ".join(texts))
     parser.add_argument("--decode", action="store_true", help="decode every image: finds truncated and repeated files")
     parser.add_argument("--json", action="store_true", help="print the whole report as JSON")
     options = parser.parse_args(args)
@@ -61,12 +51,22 @@ def _check(args: Sequence[str]) -> int:
     settings = ("name", "decode", "json")
     given = {key: value for key, value in vars(options).items() if value is not None and key not in settings}
     if foreign := sorted(given.keys() - {"root", *PLACES[options.name]}):
-        raise CommandError(f"{options.name} does not take --{foreign[0]}, only --{', --'.join(PLACES[options.name])}")
-    if "root" not in given and options.name == "WaterBirds":
-        raise CommandError("say where the data lies: maskexp data check WaterBirds ROOT")
+        known = ", ".join(f"--{place}" for place in PLACES[options.name]) or "its folder"
+        raise CommandError(f"{options.name} does not take --{foreign[0]}, only {known}")
+    if "root" not in given and options.name != "Manifest":
+        raise CommandError(f"say where the data lies: maskexp data check {options.name} ROOT")
     report = check_data(options.name, decode=options.decode, **given)
     sys.stdout.write(json.dumps(report.to_dict(), indent=2) + "\n" if options.json else _text(report))
     return 0 if report.ok else 1
+
+
+def _places() -> dict[str, list[str]]:
+    """Return what each option means to each data set that takes it."""
+    meanings: dict[str, list[str]] = {}
+    for name, places in PLACES.items():
+        for place, text in places.items():
+            meanings.setdefault(place, []).append(f"{name}: {text}")
+    return meanings
 
 
 def _text(report: Report) -> str:

@@ -10,18 +10,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from maskexp.data.builders.layout import prepare_unverified
 from maskexp.data.builders.own import prepare_own
 from maskexp.data.builders.prepared import Prepared, in_parallel
-from maskexp.data.builders.waterbirds import build_waterbirds
-from maskexp.data.builders.waterbirds_sources import WaterBirdsSources
+from maskexp.data.builders.registry import LAYOUTS
 from maskexp.data.errors import CorruptImageError, DataError, DatasetNotFoundError
 from maskexp.data.image_files import decode_array, decode_mask, stored_size
-from maskexp.data.manifest import Row
+from maskexp.data.manifest import Box, Row
 
-__all__ = ["CHECKABLE", "Finding", "Report", "check", "check_data"]
+__all__ = ["CHECKABLE", "PLACES", "Finding", "Report", "check", "check_data"]
 
 Severity = Literal["error", "warning", "note"]
-CHECKABLE = ("WaterBirds", "Manifest")
+OWN_PLACES = {"csv": "CSV file with the columns image, label …", "masks": "folder of the masks"}
+PLACES = {name: layout.places for name, layout in LAYOUTS.items()} | {"Manifest": OWN_PLACES}
+"""Where the parts of each data set may lie besides its root, and which part of it is meant."""
+CHECKABLE = tuple(PLACES)
 """Datamodules whose files can be checked."""
 KINDS: dict[str, tuple[Severity, str]] = {
     "missing": ("error", "files are missing"),
@@ -90,8 +93,7 @@ def check_data(name: str, *, decode: bool = False, workers: int = 8, **arguments
         name: one of :data:`CHECKABLE`.
         decode: whether to decode every image, which finds truncated files and equal files in two splits.
         workers: threads.
-        **arguments: where the data lies: what ``WaterBirds`` (root, cub_root, segmentations, bounding_boxes) or
-            ``Manifest`` (root, csv, masks, columns, classes, attributes) take.
+        **arguments: where the data lies: ``root`` and the other places that the datamodule takes.
 
     Returns:
         The report. Data that cannot be read at all makes a report with one error.
@@ -102,11 +104,8 @@ def check_data(name: str, *, decode: bool = False, workers: int = 8, **arguments
     if name not in CHECKABLE:
         raise DataError(f"there are no files of {name!r} to check; choose one of {', '.join(CHECKABLE)}")
     try:
-        if name == "WaterBirds":
-            sources = WaterBirdsSources.find(**arguments)
-            prepared = Prepared(build_waterbirds(sources, verify=False), sources.root, sources.segmentations)
-        else:
-            prepared = prepare_own(**arguments)
+        known = LAYOUTS.get(name)
+        prepared = prepare_own(**arguments) if known is None else prepare_unverified(known.find(**arguments))
     except DatasetNotFoundError as error:
         return _failed(name, "not_found", error)
     except DataError as error:
@@ -141,7 +140,7 @@ def _failed(name: str, kind: str, error: Exception) -> Report:
 
 def _examine(row: Row, prepared: Prepared, decode: bool) -> Iterator[tuple[str, str]]:
     """Yield (kind, item) of what is wrong with one row."""
-    path = prepared.root / row.image
+    path = prepared.image_root(row.split) / row.image
     try:
         size = stored_size(path)
         if decode:
@@ -158,8 +157,8 @@ def _examine(row: Row, prepared: Prepared, decode: bool) -> Iterator[tuple[str, 
         yield from _examine_mask((prepared.mask_root or prepared.root) / row.mask, size)
     elif prepared.table.card.mask_kind != "none":
         yield "mask_none", str(path)
-    if row.box is not None:
-        yield from _examine_box(row, size)
+    for box in row.boxes:
+        yield from _examine_box(row, box, size)
 
 
 def _examine_mask(path: Path, size: tuple[int, int]) -> Iterator[tuple[str, str]]:
@@ -180,9 +179,9 @@ def _examine_mask(path: Path, size: tuple[int, int]) -> Iterator[tuple[str, str]
             yield "mask_full", str(path)
 
 
-def _examine_box(row: Row, size: tuple[int, int]) -> Iterator[tuple[str, str]]:
+def _examine_box(row: Row, box: Box, size: tuple[int, int]) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with a box."""
-    x0, y0, x1, y1 = row.box or (0.0, 0.0, 0.0, 0.0)
+    x0, y0, x1, y1 = box
     item = f"{row.split} {row.id}: {x0:g} {y0:g} {x1:g} {y1:g} in {size[0]}x{size[1]}"
     if x1 <= x0 or y1 <= y0:
         yield "box_empty", item
@@ -214,5 +213,5 @@ def _identities(row: Row, content: str) -> list[str]:
 
 def _content(prepared: Prepared, row: Row) -> str:
     """Return the hash of an image file, empty where it is missing."""
-    path = prepared.root / row.image
+    path = prepared.image_root(row.split) / row.image
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""

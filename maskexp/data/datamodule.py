@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -44,6 +45,7 @@ class ImageDataModule(LightningDataModule, ABC):
             batch on its device.
         resize: geometry of evaluation, ``square`` (aspect distorted) or ``center_crop``.
         crop_fraction: share of the resized side that evaluation keeps, see :class:`EvaluationGeometry`.
+        test_split: split that takes the part of ``test``, for data with several of them.
         predict_split: split that ``predict`` runs over.
     """
 
@@ -63,6 +65,7 @@ class ImageDataModule(LightningDataModule, ABC):
         photometric: float = 0.0,
         resize: Resize = "square",
         crop_fraction: float = 1.0,
+        test_split: str = "test",
         predict_split: str = "test",
     ) -> None:
         super().__init__()
@@ -72,12 +75,14 @@ class ImageDataModule(LightningDataModule, ABC):
             raise DataError(f"photometric is {photometric}; it must be in [0, 1]")
         # Kept in checkpoints, so that they say how their images were prepared; the logger gets the run's whole config.
         self.save_hyperparameters(logger=False)
+        self.hparams.update({name: str(value) for name, value in self.hparams.items() if isinstance(value, Path)})
         self.image_size = image_size
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size or batch_size
         self.num_workers = num_workers
         self.seed = seed
         self.photometric = photometric
+        self.test_split = test_split
         self.predict_split = predict_split
         self.evaluation = EvaluationGeometry(image_size, resize, crop_fraction)
         self.training = TrainingGeometry(image_size, crop_scale, crop_ratio, flip, rotation, seed, self.evaluation)
@@ -147,11 +152,12 @@ class ImageDataModule(LightningDataModule, ABC):
         return list(self.table.card.notes)
 
     def dataset(self, split: str) -> ManifestDataset:
-        """Return one split.
+        """Return one split; ``test`` is the split that was chosen to take its part.
 
         Raises:
             DataError: if there is no such split.
         """
+        split = self.test_split if split == "test" else split
         if split not in self._datasets:
             self.table.split(split)
             pixels = self.pixels(split)

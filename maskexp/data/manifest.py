@@ -43,13 +43,13 @@ class Row:
         attr: index into the card's ``attributes``, -1 where there is none.
         mask: path of the segmentation, empty where there is none.
         box: bounding box (x0, y0, x1, y1), pixels, half-open.
-        more_boxes: further boxes; the foreground is the union of all.
         width: pixels of the stored image, 0 where unknown.
         height: pixels of the stored image, 0 where unknown.
         source: file of the background or another origin.
         pair_id: images that share a bird (or another object) share it.
         env: domain.
         flags: words separated by blanks, e.g. ``mislabeled``.
+        more_boxes: further boxes; the foreground is the union of all.
     """
 
     id: str
@@ -59,13 +59,13 @@ class Row:
     attr: int = -1
     mask: str = ""
     box: Box | None = None
-    more_boxes: tuple[Box, ...] = ()
     width: int = 0
     height: int = 0
     source: str = ""
     pair_id: str = ""
     env: str = ""
     flags: str = ""
+    more_boxes: tuple[Box, ...] = ()
 
     @property
     def boxes(self) -> tuple[Box, ...]:

@@ -54,7 +54,7 @@ class FilePixels:
 
     Args:
         rows: rows of one split.
-        foreground: what the fourth channel is made of: the row's mask, its box, or nothing.
+        foreground: what the fourth channel is made of: the row's mask, its boxes, or nothing.
         root: folder to which image paths are relative.
         mask_root: folder to which mask paths are relative; ``root`` if not given.
     """
@@ -66,9 +66,11 @@ class FilePixels:
         # Arrays of bytes: lists of str would be copied page by page into every forked worker.
         self.images = np.array([row.image.encode() for row in rows], np.bytes_)
         self.masks = np.array([row.mask.encode() if foreground == "segmentation" else b"" for row in rows], np.bytes_)
-        nowhere = (float("nan"),) * 4
-        self.boxes = np.array([(row.box if foreground == "box" else None) or nowhere for row in rows], np.float64)
-        self.has_foreground = (self.masks != b"") | np.isfinite(self.boxes).all(axis=1)
+        boxes = [row.boxes if foreground == "box" else () for row in rows]
+        self.boxes = np.full((len(rows), max(map(len, boxes), default=0), 4), np.nan, np.float32)
+        for index, of_row in enumerate(boxes):
+            self.boxes[index, : len(of_row)] = np.array(of_row, np.float32).reshape(-1, 4)
+        self.has_foreground = (self.masks != b"") | np.any(np.isfinite(self.boxes[..., 0]), axis=1)
 
     def read(self, index: int) -> Tensor:
         """Decode one sample to uint8 ``(4, H, W)``.
@@ -99,7 +101,8 @@ class FilePixels:
                 )
             return mask
         region = torch.zeros(1, height, width, dtype=torch.uint8)
-        if self.has_foreground[index]:
-            x0, y0, x1, y1 = (max(round(corner), 0) for corner in self.boxes[index])
-            region[:, y0:y1, x0:x1] = 255
+        for box in self.boxes[index]:
+            if np.isfinite(box).all():
+                x0, y0, x1, y1 = (max(round(float(corner)), 0) for corner in box)
+                region[:, y0:y1, x0:x1] = 255
         return region

@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from maskexp.data import DataError
+from maskexp.data.builders.layout import prepare
+from maskexp.data.builders.waterbirds import WaterBirdsLayout
 from maskexp.data.check import Report, check_data
 from tests.fixtures import COUNTS, corrupt_metadata, resize_image, truncate, write_csv, write_cub, write_waterbirds
 
@@ -107,11 +109,8 @@ def test_leaks_between_splits(tmp_path: Path) -> None:
 
 
 def test_manifest_that_is_older_than_its_files(tmp_path: Path) -> None:
-    from maskexp.data.builders.waterbirds import prepare_waterbirds
-    from maskexp.data.builders.waterbirds_sources import WaterBirdsSources
-
     root = write_waterbirds(tmp_path / "w", masks=False)
-    prepare_waterbirds(WaterBirdsSources.find(root), tmp_path / "cache").table.write(root)
+    prepare(WaterBirdsLayout.find(root), tmp_path / "cache").table.write(root)
     changed = root / "001.Black_footed_Albatross/Black_footed_Albatross_0009.jpg"
     Image.fromarray(np.zeros((7, 9, 3), np.uint8)).save(changed)
 
@@ -134,5 +133,5 @@ def test_data_that_cannot_be_read_makes_a_report(root: Path, tmp_path: Path) -> 
 
 
 def test_data_without_files() -> None:
-    with pytest.raises(DataError, match="no files of 'SyntheticBirds' to check; choose one of WaterBirds, Manifest"):
+    with pytest.raises(DataError, match="no files of 'SyntheticBirds' to check; choose one of WaterBirds, "):
         check_data("SyntheticBirds")

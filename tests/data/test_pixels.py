@@ -49,6 +49,19 @@ def test_box_is_painted_half_open_and_clipped(root: Path) -> None:
     assert pixels.read(1)[3].max() == 0
 
 
+def test_several_boxes_make_their_union(root: Path) -> None:
+    several = Row(
+        "4", "train", 0, "a b.png", box=(0.0, 0.0, 2.0, 2.0), more_boxes=((1.0, 1.0, 4.0, 3.0), (7.0, 5.0, 9.0, 6.0))
+    )
+    pixels = FilePixels([*ROWS, several], "box", root)
+
+    expected = torch.zeros(6, 8, dtype=torch.uint8)
+    expected[:2, :2] = expected[1:3, 1:4] = expected[5, 7] = 255
+    assert torch.equal(pixels.read(4)[3], expected)
+    assert pixels.read(2)[3].count_nonzero() == 9
+    assert pixels.has_foreground.tolist() == [True, False, True, False, True]
+
+
 def test_no_foreground(root: Path) -> None:
     pixels = FilePixels(ROWS, "none", root)
 

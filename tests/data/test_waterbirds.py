@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from maskexp.data import CorruptImageError, DataError, DatasetNotFoundError, WaterBirds
-from maskexp.data.builders import waterbirds as builder
+from maskexp.data.builders import layout
 from maskexp.data.builders.prepared import cache_folder
+from maskexp.data.builders.waterbirds import WaterBirdsLayout
 from maskexp.data.builders.waterbirds_release import KNOWN_COUNTS
 from tests.fixtures import COUNTS, corrupt_metadata, resize_image, truncate, write_cub, write_waterbirds
 
@@ -108,7 +109,7 @@ def write_layout(root: Path, counts: dict[str, tuple[int, int, int, int]]) -> Pa
 
 @pytest.mark.parametrize("release", KNOWN_COUNTS)
 def test_known_releases_are_recognised(release: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(builder, "_size", lambda *_: (48, 40))
+    monkeypatch.setattr(layout, "_measured", lambda _, row: row)
     data = open_all(write_layout(tmp_path / "w", KNOWN_COUNTS[release]))
 
     assert data.spec.variant == release
@@ -118,7 +119,7 @@ def test_known_releases_are_recognised(release: str, tmp_path: Path, monkeypatch
 
 
 def test_one_picture_more_makes_a_release_custom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(builder, "_size", lambda *_: (48, 40))
+    monkeypatch.setattr(layout, "_measured", lambda _, row: row)
     counts = KNOWN_COUNTS["complete95"] | {"val": (467, 466, 133, 134)}
 
     data = open_all(write_layout(tmp_path / "w", counts))
@@ -261,7 +262,7 @@ def test_truncated_picture(num_workers: int, root: Path) -> None:
 def test_manifest_is_built_once(root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = open_all(root)
     first.prepare_data()
-    monkeypatch.setattr(builder, "build_waterbirds", lambda _: pytest.fail("built twice"))
+    monkeypatch.setattr(WaterBirdsLayout, "build", lambda _: pytest.fail("built twice"))
 
     again = open_all(root)
 

@@ -7,9 +7,9 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,11 +32,17 @@ class Prepared:
         table: the manifest. Its paths are relative, so that its digest is the same wherever the data lies.
         root: folder of the images.
         mask_root: folder of the masks; None where there are none.
+        elsewhere: folder of the images of each split that does not lie in ``root``.
     """
 
     table: ManifestTable
     root: Path
     mask_root: Path | None = None
+    elsewhere: Mapping[str, Path] = field(default_factory=dict)
+
+    def image_root(self, split: str) -> Path:
+        """Return the folder to which the image paths of a split are relative."""
+        return self.elsewhere.get(split, self.root)
 
 
 def cache_folder(given: str | os.PathLike[str] | None = None) -> Path:

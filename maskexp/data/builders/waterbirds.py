@@ -4,68 +4,121 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, Self
 
-from maskexp.data.builders.prepared import Prepared, cache_folder, cached_table, in_parallel
+from maskexp.data.builders.cub_foreground import CUBForeground
+from maskexp.data.builders.layout import Layout
 from maskexp.data.builders.waterbirds_release import waterbirds_card
-from maskexp.data.builders.waterbirds_sources import WaterBirdsSources
-from maskexp.data.errors import DataError
-from maskexp.data.image_files import stored_size
-from maskexp.data.manifest import Box, ManifestTable, Row
+from maskexp.data.errors import DataError, DatasetNotFoundError
+from maskexp.data.manifest import Card, Row
 
-__all__ = ["build_waterbirds", "prepare_waterbirds"]
+__all__ = ["WaterBirdsLayout"]
 
+FOLDERS = ("waterbird_complete95_forest2water2", "waterbird_1.0_forest2water2", "waterbirds_v1.0")
+GET_IT = (
+    "curl -LO https://nlp.stanford.edu/data/dro/waterbird_complete95_forest2water2.tar.gz && "
+    "tar xf waterbird_complete95_forest2water2.tar.gz   (non-commercial research only)"
+)
 SPLITS = {"0": "train", "1": "val", "2": "test"}
 COLUMNS = ("img_id", "img_filename", "y", "split", "place")
 MISTAKEN = ("eastern_towhee", "western_meadowlark", "western_wood_pewee")
 """Land birds that the official labels call water birds, because their names contain the word *tern*."""
 
 
-def prepare_waterbirds(sources: WaterBirdsSources, cache_dir: str | Path | None = None) -> Prepared:
-    """Return the manifest of a WaterBirds folder, from the cache where it was built before.
+@dataclass(frozen=True, slots=True)
+class WaterBirdsLayout(Layout):
+    """Where the parts of WaterBirds lie.
 
-    Raises:
-        DataError: if metadata, boxes, pictures or masks are not as the layout demands.
+    Attributes:
+        root: folder with ``metadata.csv`` and the pictures.
+        foreground: segmentations and boxes of CUB.
     """
-    table = cached_table(
-        cache_folder(cache_dir), "waterbirds", sources.fingerprint(), lambda: build_waterbirds(sources)
-    )
-    return Prepared(table, sources.root, sources.segmentations)
+
+    foreground: CUBForeground
+
+    name: ClassVar[str] = "waterbirds"
+    listing: ClassVar[str] = "metadata.csv"
+    places: ClassVar[dict[str, str]] = {
+        "cub_root": "CUB-200-2011, for segmentations and bounding boxes",
+        "segmentations": "folder of the segmentations",
+        "bounding_boxes": "CUB's file of bounding boxes",
+    }
+
+    @classmethod
+    def find(
+        cls,
+        root: str | Path,
+        cub_root: str | Path | None = None,
+        segmentations: str | Path | None = None,
+        bounding_boxes: str | Path | None = None,
+    ) -> Self:
+        """Look the parts up; the arguments are those of :class:`~maskexp.data.WaterBirds`.
+
+        Raises:
+            DatasetNotFoundError: if the root, or something that was asked for, is missing.
+            DataError: if ``root`` holds more than one release.
+        """
+        found = _release_folder(Path(root).expanduser())
+        foreground = CUBForeground.find("WaterBirds", cub_root, segmentations, bounding_boxes)
+        if foreground.segmentations is None and (found / "segmentations").is_dir():
+            foreground = CUBForeground(found / "segmentations", foreground.bounding_boxes)
+        return cls(found, foreground)
+
+    @property
+    def mask_root(self) -> Path | None:
+        """Folder of the segmentations."""
+        return self.foreground.segmentations
+
+    def watched(self) -> list[Path]:
+        """Return the metadata, the folders of the pictures and the foreground."""
+        return [self.root / "metadata.csv", self.root, *self.foreground.watched()]
+
+    def rows(self) -> list[Row]:
+        """Read ``metadata.csv``.
+
+        Raises:
+            DataError: if a column is missing or a value is out of range.
+        """
+        lines = _read_metadata(self.root / "metadata.csv")
+        boxes = self.foreground.boxes()
+        masks = self.foreground.masks(line["img_filename"] for line in lines)
+        return [
+            Row(
+                id=line["img_id"],
+                split=SPLITS[line["split"]],
+                label=int(line["y"]),
+                image=line["img_filename"],
+                attr=int(line["place"]),
+                mask=masks.get(line["img_filename"], ""),
+                box=boxes.get(line["img_id"]),
+                source=line.get("place_filename") or "",
+                pair_id=line["img_id"],
+                flags="mislabeled" if _is_mistaken(line) else "",
+            )
+            for line in lines
+        ]
+
+    def card(self, rows: list[Row]) -> Card:
+        """Describe the release."""
+        with_masks = any(row.mask for row in rows)
+        return waterbirds_card(rows, with_masks, self.foreground.bounding_boxes is not None, self.version)
 
 
-def build_waterbirds(sources: WaterBirdsSources, verify: bool = True) -> ManifestTable:
-    """Read ``metadata.csv`` and the header of every picture and mask.
-
-    Args:
-        sources: where the parts lie.
-        verify: False leaves pictures and masks alone (their size stays unknown), for those who look at them anyway.
-
-    Raises:
-        DataError: if a column is missing, a value is out of range, a picture is missing or a mask has another size.
-    """
-    metadata = sources.root / "metadata.csv"
-    lines = _read_metadata(metadata)
-    boxes = {} if sources.bounding_boxes is None else _read_boxes(sources.bounding_boxes)
-    masks = {} if sources.segmentations is None else _find_masks(sources.segmentations, lines)
-    sizes = in_parallel(lambda line: _size(sources, line, masks), lines) if verify else [(0, 0)] * len(lines)
-    rows = [
-        Row(
-            id=line["img_id"],
-            split=SPLITS[line["split"]],
-            label=int(line["y"]),
-            image=line["img_filename"],
-            attr=int(line["place"]),
-            mask=masks.get(line["img_filename"], ""),
-            box=boxes.get(line["img_id"]),
-            width=size[0],
-            height=size[1],
-            source=line.get("place_filename") or "",
-            pair_id=line["img_id"],
-            flags="mislabeled" if _is_mistaken(line) else "",
+def _release_folder(root: Path) -> Path:
+    """Return the folder with metadata.csv: ``root``, or the one known release in it."""
+    if (root / "metadata.csv").is_file():
+        return root
+    inside = [root / name for name in FOLDERS if (root / name / "metadata.csv").is_file()]
+    if len(inside) > 1:
+        raise DataError(
+            f"{root} holds several releases of WaterBirds; point root at one: {', '.join(map(str, inside))}"
         )
-        for line, size in zip(lines, sizes, strict=True)
-    ]
-    return ManifestTable(waterbirds_card(rows, bool(masks), sources.bounding_boxes is not None), rows)
+    if not inside:
+        missing = root / "metadata.csv" if root.is_dir() else root
+        raise DatasetNotFoundError.explained("WaterBirds", str(missing), GET_IT, "--data.root")
+    return inside[0]
 
 
 def _read_metadata(path: Path) -> list[dict[str, str]]:
@@ -88,45 +141,6 @@ def _read_metadata(path: Path) -> list[dict[str, str]]:
                 meanings = ", ".join(f"{value} ({meaning})" for value, meaning in values.items())
                 raise DataError(f"{path}, line {number}: {name} is {line[name]!r}, out of range; it must be {meanings}")
     return lines
-
-
-def _read_boxes(path: Path) -> dict[str, Box]:
-    """Read CUB's boxes ``id x y width height`` as half-open corners."""
-    boxes: dict[str, Box] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            identity, x, y, width, height = line.split()
-            boxes[identity] = (float(x), float(y), float(x) + float(width), float(y) + float(height))
-        except ValueError as error:
-            raise DataError(f"{path}, line {number}: {line!r} is not 'id x y width height'") from error
-    return boxes
-
-
-def _find_masks(folder: Path, lines: list[dict[str, str]]) -> dict[str, str]:
-    """Return the path of the mask, relative to ``folder``, of each picture that has one."""
-    there = {path.relative_to(folder).as_posix() for path in folder.glob("*/*.png")}
-    wanted = {line["img_filename"]: Path(line["img_filename"]).with_suffix(".png").as_posix() for line in lines}
-    return {image: mask for image, mask in wanted.items() if mask in there}
-
-
-def _size(sources: WaterBirdsSources, line: dict[str, str], masks: dict[str, str]) -> tuple[int, int]:
-    """Return (width, height) of a picture, and make sure that its mask has the same."""
-    name = line["img_filename"]
-    try:
-        size = stored_size(sources.root / name)
-    except FileNotFoundError as error:
-        raise DataError(
-            f"{sources.root / name} is missing although metadata.csv lists it; extract the archive again"
-        ) from error
-    if name in masks and sources.segmentations is not None:
-        mask = sources.segmentations / masks[name]
-        of_mask = stored_size(mask)
-        if of_mask != size:
-            raise DataError(
-                f"the mask {mask} has {of_mask[0]}x{of_mask[1]} pixels but its image {sources.root / name} has "
-                f"{size[0]}x{size[1]}; they must have the same size"
-            )
-    return size
 
 
 def _is_mistaken(line: dict[str, str]) -> bool:

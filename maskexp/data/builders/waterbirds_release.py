@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from maskexp.data.builders.releases import recognise
 from maskexp.data.manifest import Card, Row
 
-__all__ = ["KNOWN_COUNTS", "VERSION", "waterbirds_card"]
+__all__ = ["KNOWN_COUNTS", "waterbirds_card"]
 
-VERSION = 1
-"""Counts up when the builder makes another manifest of the same files."""
 KNOWN_COUNTS: dict[str, dict[str, tuple[int, int, int, int]]] = {
     "complete95": {"train": (3498, 184, 56, 1057), "val": (467, 466, 133, 133), "test": (2255, 2255, 642, 642)},
     "complete100": {"train": (3694, 0, 0, 1101), "val": (461, 460, 139, 139), "test": (2255, 2255, 642, 642)},
@@ -22,13 +21,13 @@ KNOWN_COUNTS: dict[str, dict[str, tuple[int, int, int, int]]] = {
 """Pictures per group (land bird on land, on water, water bird on land, on water) of each published release."""
 
 
-def waterbirds_card(rows: list[Row], with_masks: bool, with_boxes: bool) -> Card:
+def waterbirds_card(rows: list[Row], with_masks: bool, with_boxes: bool, version: int) -> Card:
     """Describe the release that the rows are."""
     counts = {split: [0, 0, 0, 0] for split in ("train", "val", "test")}
     for row in rows:
         counts[row.split][2 * row.label + row.attr] += 1
     found = {split: tuple(values) for split, values in counts.items()}
-    variant = next((name for name, known in KNOWN_COUNTS.items() if known == found), "custom")
+    variant, notes = recognise("WaterBirds", found, KNOWN_COUNTS, "group counts")
     return Card(
         name="waterbirds",
         variant=variant,
@@ -37,19 +36,14 @@ def waterbirds_card(rows: list[Row], with_masks: bool, with_boxes: bool) -> Card
         mask_kind="soft" if with_masks else "none",
         mask_source="segmentations" if with_masks else "bounding_boxes" if with_boxes else "",
         licence="non-commercial research (CUB-200-2011, Places)",
-        notes=tuple(_notes(rows, found, variant, with_masks)),
-        builder={"name": "waterbirds", "version": VERSION},
+        notes=(*notes, *_notes(rows, found, with_masks)),
+        builder={"name": "waterbirds", "version": version},
     )
 
 
-def _notes(rows: list[Row], found: Mapping[str, tuple[int, ...]], variant: str, with_masks: bool) -> list[str]:
+def _notes(rows: list[Row], found: Mapping[str, tuple[int, ...]], with_masks: bool) -> list[str]:
     """Return what every output has to say about this folder."""
     notes = []
-    if variant == "custom":
-        notes.append(
-            f"variant custom: the group counts (train {_slashed(found['train'])}) differ from every known release of "
-            f"WaterBirds{_nearly(found)}; not comparable with published numbers"
-        )
     if any(train == 0 and val > 0 for train, val in zip(found["train"], found["val"], strict=True)):
         notes.append(
             "training lacks groups that validation holds: selecting a checkpoint by validation worst-group accuracy "
@@ -65,17 +59,3 @@ def _notes(rows: list[Row], found: Mapping[str, tuple[int, ...]], variant: str, 
     if without:
         notes.append(f"{without} of {len(rows)} pictures have no segmentation")
     return notes
-
-
-def _nearly(found: Mapping[str, tuple[int, ...]]) -> str:
-    """Return in which splits the training set's release is met, if it is one, and in which not."""
-    for name, known in KNOWN_COUNTS.items():
-        if known["train"] == found["train"]:
-            split = next(split for split in known if known[split] != found[split])
-            return f" (train is {name}, but {split} has {_slashed(found[split])} instead of {_slashed(known[split])})"
-    return ""
-
-
-def _slashed(counts: tuple[int, ...]) -> str:
-    """Return counts as ``3498/184/56/1057``."""
-    return "/".join(map(str, counts))

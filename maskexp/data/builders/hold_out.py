@@ -1,0 +1,50 @@
+"""A validation set for data that has none of its own."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from maskexp.data.errors import DataError
+from maskexp.data.manifest import Row
+
+__all__ = ["VALIDATED_ON_TEST", "hold_out"]
+
+VALIDATED_ON_TEST = (
+    "val_fraction 0: validation is the test split, so that a checkpoint that was selected by it has seen the test "
+    "pictures"
+)
+
+
+def hold_out(rows: Sequence[Row], fraction: float, seed: int) -> list[Row]:
+    """Make a validation split out of training rows, stratified by label and attribute.
+
+    Of the n training rows of each class (and attribute) ``round(fraction * n)`` go to ``val``, drawn from the rows in
+    the order of their ids by ``numpy.random.default_rng([seed, label, attr + 1])``: the same on every machine.
+
+    Args:
+        rows: rows of all splits, ``val`` not among them.
+        fraction: share of the training rows, in [0, 1). 0 trains on all and validates on a copy of the test rows.
+        seed: of the draw.
+
+    Raises:
+        DataError: if the fraction is out of range or leaves a split empty.
+    """
+    if not 0 <= fraction < 1:
+        raise DataError(f"val_fraction is {fraction}; it must be in [0, 1)")
+    if fraction == 0:
+        return [*rows, *(replace(row, split="val") for row in rows if row.split == "test")]
+    strata: dict[tuple[int, int], list[Row]] = defaultdict(list)
+    for row in sorted((row for row in rows if row.split == "train"), key=lambda row: row.id):
+        strata[row.label, row.attr].append(row)
+    held: set[str] = set()
+    for (label, attr), members in strata.items():
+        drawn = np.random.default_rng([seed, label, attr + 1]).permutation(len(members))
+        held.update(members[i].id for i in drawn[: round(fraction * len(members))])
+    trained = sum(map(len, strata.values()))
+    if not 0 < len(held) < trained:
+        raise DataError(f"val_fraction {fraction} holds out {len(held)} of {trained} training pictures; choose another")
+    return [replace(row, split="val") if row.split == "train" and row.id in held else row for row in rows]

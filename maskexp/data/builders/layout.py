@@ -1,0 +1,139 @@
+"""How the official download of a data set lies on disk, and how it becomes a manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from maskexp.data.builders.prepared import Prepared, cache_folder, cached_table, in_parallel, names_with_times
+from maskexp.data.errors import DataError
+from maskexp.data.image_files import stored_size
+from maskexp.data.manifest import Card, ManifestTable, Row
+
+__all__ = ["Layout", "prepare", "prepare_unverified"]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout(ABC):
+    """Where the parts of one data set lie, and which of them are wanted.
+
+    A subclass is a frozen dataclass whose fields are paths and plain values: together with the state of the files in
+    :meth:`watched` they decide whether a manifest that was built before is still right. Its classmethod ``find`` looks
+    the parts up.
+
+    Attributes:
+        root: folder of the images.
+        name: data set, as it stands on the card.
+        version: counts up when the builder makes another manifest of the same files.
+        listing: what says that a picture exists, for the message about one that does not.
+        places: arguments of ``find`` besides the root that are paths or names, and what they mean.
+    """
+
+    root: Path
+
+    name: ClassVar[str]
+    version: ClassVar[int] = 1
+    listing: ClassVar[str] = "its folder"
+    places: ClassVar[dict[str, str]] = {}
+
+    @classmethod
+    @abstractmethod
+    def find(cls, root: str | Path, *arguments: Any, **named: Any) -> Self:
+        """Look the parts up.
+
+        Raises:
+            DatasetNotFoundError: if the root, or something that was asked for, is missing.
+        """
+
+    @property
+    def mask_root(self) -> Path | None:
+        """Folder of the masks, None where there are none."""
+        return None
+
+    def image_root(self, split: str) -> Path:
+        """Return the folder to which the image paths of a split are relative."""
+        return self.root
+
+    @abstractmethod
+    def watched(self) -> Sequence[Path]:
+        """Return files and folders whose change makes a manifest outdated."""
+
+    @abstractmethod
+    def rows(self) -> list[Row]:
+        """Return all rows; width and height may be left open."""
+
+    @abstractmethod
+    def card(self, rows: list[Row]) -> Card:
+        """Describe what the rows are."""
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return paths, wishes and state of the files: another answer means that the manifest has to be built anew."""
+        fields: dict[str, Any] = json.loads(json.dumps(asdict(self), default=lambda path: str(path.resolve())))
+        states = [[str(path.resolve()), _state(path)] for path in self.watched()]
+        return {"version": self.version, "fields": fields, "states": states}
+
+    def build(self, verify: bool = True) -> ManifestTable:
+        """Return the manifest.
+
+        Args:
+            verify: False leaves pictures and masks alone (their size may stay unknown), for those who look at them
+                anyway.
+
+        Raises:
+            DataError: if the files are not as the layout demands.
+        """
+        rows = self.rows()
+        if verify:
+            rows = in_parallel(partial(_measured, self), rows)
+        return ManifestTable(self.card(rows), rows)
+
+    def _prepared(self, table: ManifestTable) -> Prepared:
+        roots = {split: self.image_root(split) for split in table.splits}
+        elsewhere = {split: root for split, root in roots.items() if root != self.root}
+        return Prepared(table, self.root, self.mask_root, elsewhere)
+
+
+def prepare(layout: Layout, cache_dir: str | Path | None = None) -> Prepared:
+    """Return the manifest of a layout, from the cache where it was built before.
+
+    Raises:
+        DataError: if the files are not as the layout demands.
+    """
+    table = cached_table(cache_folder(cache_dir), layout.name, layout.fingerprint(), layout.build)
+    return layout._prepared(table)
+
+
+def prepare_unverified(layout: Layout) -> Prepared:
+    """Return the manifest of a layout without a look at pictures and masks, and without the cache."""
+    return layout._prepared(layout.build(verify=False))
+
+
+def _measured(layout: Layout, row: Row) -> Row:
+    """Return the row with its picture's size, and make sure that the mask has the same."""
+    path = layout.image_root(row.split) / row.image
+    try:
+        size = stored_size(path)
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is missing although {layout.listing} lists it; extract the archive again") from error
+    if row.mask:
+        mask = (layout.mask_root or layout.root) / row.mask
+        of_mask = stored_size(mask)
+        if of_mask != size:
+            raise DataError(
+                f"the mask {mask} has {of_mask[0]}x{of_mask[1]} pixels but its image {path} has {size[0]}x{size[1]}; "
+                "they must have the same size"
+            )
+    return replace(row, width=size[0], height=size[1])
+
+
+def _state(path: Path) -> Any:
+    """Return the hash of a file; of a folder the time of its last change, and its sub-folders with theirs."""
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    return [path.stat().st_mtime_ns, names_with_times(path)]

@@ -1,0 +1,14 @@
+"""The layouts of all data sets that come from an official download, by the name of their datamodule."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from maskexp.data.builders.layout import Layout
+from maskexp.data.builders.waterbirds import WaterBirdsLayout
+
+__all__ = ["LAYOUTS"]
+
+LAYOUTS: Final[dict[str, type[Layout]]] = {
+    "WaterBirds": WaterBirdsLayout,
+}

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from maskexp.data.builders.releases import recognise, totals
+
+KNOWN = {"v1": {"train": (10,), "test": (5,)}, "v2": {"train": (12,), "test": (5,)}}
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_known_counts(name: str) -> None:
+    assert recognise("Birds", KNOWN[name], KNOWN) == (name, [])
+
+
+@pytest.mark.parametrize(
+    ("found", "part"),
+    [
+        ({"train": (3,), "test": (5,)}, r"the counts (train 3) differ from every known release of Birds; not"),
+        ({"train": (12,), "test": (4,)}, "of Birds (train is v2, but test has 4 instead of 5); not comparable"),
+        ({"train": (10,)}, "(train is v1, but test has 0 instead of 5)"),
+        ({"test": (5,)}, "the counts (no training split) differ"),
+    ],
+)
+def test_other_counts(found: Mapping[str, tuple[int, ...]], part: str) -> None:
+    variant, notes = recognise("Birds", found, KNOWN)
+
+    assert variant == "custom"
+    assert part in notes[0]
+
+
+def test_totals() -> None:
+    assert totals({"train": 4, "val": 1, "test": 3}, train=("train", "val"), test=("test", "extra")) == {
+        "train": (5,),
+        "test": (3,),
+    }
