@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from maskexp.data.cub import CUB as CUB
     from maskexp.data.datamodule import ImageDataModule as ImageDataModule
     from maskexp.data.dataset import ManifestDataset as ManifestDataset
     from maskexp.data.errors import CorruptImageError as CorruptImageError
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from maskexp.data.waterbirds import WaterBirds as WaterBirds
 
 _HOMES = {
+    "CUB": "cub",
     "CorruptImageError": "errors",
     "DataError": "errors",
     "DatasetNotFoundError": "errors",

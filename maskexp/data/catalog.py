@@ -47,6 +47,14 @@ CATALOG: tuple[Entry, ...] = (
         licence="non-commercial research",
     ),
     Entry(
+        name="CUB",
+        summary="200 species of birds (CUB-200-2011); no groups",
+        images="5994 (a share held out for validation) / 5794",
+        foreground="segmentation (soft) and box",
+        get="https://data.caltech.edu/records/65de6-vp158 and, for segmentations, /w9d68-gec53; then --data.root",
+        licence="non-commercial research",
+    ),
+    Entry(
         name="Manifest",
         summary="your own images: a CSV, or a folder {train,val,test}/<class>/",
         images="yours",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from maskexp.data.builders.prepared import Prepared, cache_folder, cached_table, in_parallel, names_with_times
-from maskexp.data.errors import DataError
+from maskexp.data.errors import DataError, DatasetNotFoundError
 from maskexp.data.image_files import stored_size
 from maskexp.data.manifest import Card, ManifestTable, Row
 
@@ -30,6 +30,10 @@ class Layout(ABC):
     Attributes:
         root: folder of the images.
         name: data set, as it stands on the card.
+        title: data set in words.
+        get_it: how the data can be had.
+        needed: file or folder that ``root`` has to hold.
+        folders: names under which the official archives extract, where ``root`` is the folder above.
         version: counts up when the builder makes another manifest of the same files.
         listing: what says that a picture exists, for the message about one that does not.
         places: arguments of ``find`` besides the root that are paths or names, and what they mean.
@@ -38,6 +42,10 @@ class Layout(ABC):
     root: Path
 
     name: ClassVar[str]
+    title: ClassVar[str]
+    get_it: ClassVar[str]
+    needed: ClassVar[str]
+    folders: ClassVar[tuple[str, ...]] = ()
     version: ClassVar[int] = 1
     listing: ClassVar[str] = "its folder"
     places: ClassVar[dict[str, str]] = {}
@@ -50,6 +58,27 @@ class Layout(ABC):
         Raises:
             DatasetNotFoundError: if the root, or something that was asked for, is missing.
         """
+
+    @classmethod
+    def locate(cls, root: str | Path) -> Path:
+        """Return the folder that holds :attr:`needed`: ``root``, or the one known folder in it.
+
+        Raises:
+            DatasetNotFoundError: if there is none.
+            DataError: if there are several.
+        """
+        above = Path(root).expanduser()
+        if (above / cls.needed).exists():
+            return above
+        inside = [above / name for name in cls.folders if (above / name / cls.needed).exists()]
+        if len(inside) > 1:
+            raise DataError(
+                f"{above} holds several releases of {cls.title}; point root at one: {', '.join(map(str, inside))}"
+            )
+        if not inside:
+            missing = above / cls.needed if above.is_dir() else above
+            raise DatasetNotFoundError.explained(cls.title, str(missing), cls.get_it, "--data.root")
+        return inside[0]
 
     @property
     def mask_root(self) -> Path | None:
@@ -133,7 +162,12 @@ def _measured(layout: Layout, row: Row) -> Row:
 
 
 def _state(path: Path) -> Any:
-    """Return the hash of a file; of a folder the time of its last change, and its sub-folders with theirs."""
+    """Return the hash of a file; of a folder the time of its last change, and its sub-folders with theirs.
+
+    None stands for what is not there: reading the rows tells whether it has to be.
+    """
+    if not path.exists():
+        return None
     if path.is_file():
         return hashlib.sha256(path.read_bytes()).hexdigest()
     return [path.stat().st_mtime_ns, names_with_times(path)]

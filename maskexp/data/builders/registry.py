@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from maskexp.data.builders.cub import CUBLayout
 from maskexp.data.builders.layout import Layout
 from maskexp.data.builders.waterbirds import WaterBirdsLayout
 
@@ -11,4 +12,5 @@ __all__ = ["LAYOUTS"]
 
 LAYOUTS: Final[dict[str, type[Layout]]] = {
     "WaterBirds": WaterBirdsLayout,
+    "CUB": CUBLayout,
 }

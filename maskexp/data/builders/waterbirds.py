@@ -11,16 +11,11 @@ from typing import ClassVar, Self
 from maskexp.data.builders.cub_foreground import CUBForeground
 from maskexp.data.builders.layout import Layout
 from maskexp.data.builders.waterbirds_release import waterbirds_card
-from maskexp.data.errors import DataError, DatasetNotFoundError
+from maskexp.data.errors import DataError
 from maskexp.data.manifest import Card, Row
 
 __all__ = ["WaterBirdsLayout"]
 
-FOLDERS = ("waterbird_complete95_forest2water2", "waterbird_1.0_forest2water2", "waterbirds_v1.0")
-GET_IT = (
-    "curl -LO https://nlp.stanford.edu/data/dro/waterbird_complete95_forest2water2.tar.gz && "
-    "tar xf waterbird_complete95_forest2water2.tar.gz   (non-commercial research only)"
-)
 SPLITS = {"0": "train", "1": "val", "2": "test"}
 COLUMNS = ("img_id", "img_filename", "y", "split", "place")
 MISTAKEN = ("eastern_towhee", "western_meadowlark", "western_wood_pewee")
@@ -39,6 +34,17 @@ class WaterBirdsLayout(Layout):
     foreground: CUBForeground
 
     name: ClassVar[str] = "waterbirds"
+    title: ClassVar[str] = "WaterBirds"
+    get_it: ClassVar[str] = (
+        "curl -LO https://nlp.stanford.edu/data/dro/waterbird_complete95_forest2water2.tar.gz && "
+        "tar xf waterbird_complete95_forest2water2.tar.gz   (non-commercial research only)"
+    )
+    needed: ClassVar[str] = "metadata.csv"
+    folders: ClassVar[tuple[str, ...]] = (
+        "waterbird_complete95_forest2water2",
+        "waterbird_1.0_forest2water2",
+        "waterbirds_v1.0",
+    )
     listing: ClassVar[str] = "metadata.csv"
     places: ClassVar[dict[str, str]] = {
         "cub_root": "CUB-200-2011, for segmentations and bounding boxes",
@@ -60,8 +66,8 @@ class WaterBirdsLayout(Layout):
             DatasetNotFoundError: if the root, or something that was asked for, is missing.
             DataError: if ``root`` holds more than one release.
         """
-        found = _release_folder(Path(root).expanduser())
-        foreground = CUBForeground.find("WaterBirds", cub_root, segmentations, bounding_boxes)
+        found = cls.locate(root)
+        foreground = CUBForeground.find(cls.title, cub_root, segmentations, bounding_boxes)
         if foreground.segmentations is None and (found / "segmentations").is_dir():
             foreground = CUBForeground(found / "segmentations", foreground.bounding_boxes)
         return cls(found, foreground)
@@ -104,21 +110,6 @@ class WaterBirdsLayout(Layout):
         """Describe the release."""
         with_masks = any(row.mask for row in rows)
         return waterbirds_card(rows, with_masks, self.foreground.bounding_boxes is not None, self.version)
-
-
-def _release_folder(root: Path) -> Path:
-    """Return the folder with metadata.csv: ``root``, or the one known release in it."""
-    if (root / "metadata.csv").is_file():
-        return root
-    inside = [root / name for name in FOLDERS if (root / name / "metadata.csv").is_file()]
-    if len(inside) > 1:
-        raise DataError(
-            f"{root} holds several releases of WaterBirds; point root at one: {', '.join(map(str, inside))}"
-        )
-    if not inside:
-        missing = root / "metadata.csv" if root.is_dir() else root
-        raise DatasetNotFoundError.explained("WaterBirds", str(missing), GET_IT, "--data.root")
-    return inside[0]
 
 
 def _read_metadata(path: Path) -> list[dict[str, str]]:
