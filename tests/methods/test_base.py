@@ -74,6 +74,19 @@ def test_backbone_and_new_layers_learn_at_their_own_rates(method: Method, birds:
         )
 
 
+@pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
+def test_other_precisions(
+    method: Method, precision: str, birds: SyntheticBirds, trainer: Callable[..., Trainer]
+) -> None:
+    run = trainer(precision=precision)
+    run.fit(method, birds)
+    assert torch.isfinite(run.callback_metrics["train/loss"])
+    assert run.callback_metrics["val/epg"] >= 0
+    (first, *_) = run.predict(method, birds.test_dataloader())
+    if isinstance(method, AIM):
+        assert set(first["attribution"].unique().tolist()) <= {0.0, 1.0}
+
+
 def test_a_schedule_without_an_end_is_refused(birds: SyntheticBirds, trainer: Callable[..., Trainer]) -> None:
     run = trainer(max_epochs=-1)
     with pytest.raises(ValueError, match=r"needs to know when training ends: give --trainer\.max_epochs"):

@@ -52,6 +52,18 @@ def test_masks_are_judged_by_cell_and_grad_cam_smoothly() -> None:
     assert evaluation.compute()["acc"].item() == pytest.approx(0.5)
 
 
+def test_metrics_that_agree_after_the_first_batch_stay_apart() -> None:
+    """As they would not in a MetricCollection, whose compute groups merge what coincides in the first batch."""
+    inside, outside = torch.zeros(2, 1, 4, 4), torch.zeros(2, 1, 4, 4)
+    inside[..., 0, 0], outside[..., 3, 3] = 1, 1
+    evaluation = Evaluation(SPEC)
+    for cam in (inside, outside):
+        evaluation.update(Prediction(torch.zeros(2, 2), inside, extras={"grad_cam": cam}), batch())
+    values = evaluation.compute()
+    assert (values["epg"], values["epg_grad_cam"]) == (1.0, 0.5)
+    assert values["pxap"] > values["pxap_grad_cam"]
+
+
 def test_without_foreground_nothing_is_localised() -> None:
     plain = DataSpec.from_dict(SPEC.to_dict() | {"foreground": "none"})
     evaluation = Evaluation(plain)
