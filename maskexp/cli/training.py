@@ -231,6 +231,8 @@ class TrainingCLI(LightningCLI):
         """Run the verb and write down what it measured."""
         start = None if self.checkpoint is None else str(self.checkpoint)
         if subcommand == "fit":
+            if start is not None:
+                self.model.weights = None  # the checkpoint's take their place, and the first ones may be out of reach
             self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=start, weights_only=True)
             if not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
                 self._conclude()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 import yaml
 
@@ -333,6 +334,18 @@ def test_resuming_needs_nothing_but_the_directory(
     env = run.read_env()
     assert [start["command"] for start in env["earlier_starts"]] == [trained.read_env()["command"]]
     assert run.done
+
+
+def test_resuming_does_not_read_the_first_weights_again(elsewhere: Path, maskexp: Command) -> None:
+    weights = elsewhere / "first.pth"
+    torch.save(timm.create_model("test_resnet", pretrained=False).state_dict(), weights)
+    flags = ["--run_dir=r", "--trainer.max_epochs=1", "--test_after_fit=false", f"--model.weights={weights}"]
+    assert maskexp("fit", "--model", "ERM", *SMALL, *flags).code == 0
+    weights.unlink()
+    assert maskexp("fit", "--run_dir=r", "--ckpt_path=last", "--trainer.max_epochs=2").code == 0
+    assert RunDirectory("r").read_config()["model"]["init_args"]["weights"] == str(weights)
+    stored = torch.load("r/checkpoints/last.ckpt", weights_only=True)
+    assert (stored["epoch"], stored["hyper_parameters"]["weights"]) == (1, str(weights))
 
 
 def test_a_run_does_not_go_on_from_another_run(tmp_path: Path, trained: RunDirectory, maskexp: Command) -> None:
