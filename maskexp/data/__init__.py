@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from maskexp.data.errors import DatasetNotFoundError as DatasetNotFoundError
     from maskexp.data.own import Manifest as Manifest
     from maskexp.data.synthetic_birds import SyntheticBirds as SyntheticBirds
+    from maskexp.data.travelingbirds import TravelingBirds as TravelingBirds
     from maskexp.data.waterbirds import WaterBirds as WaterBirds
 
 _HOMES = {
@@ -25,6 +26,7 @@ _HOMES = {
     "Manifest": "own",
     "ManifestDataset": "dataset",
     "SyntheticBirds": "synthetic_birds",
+    "TravelingBirds": "travelingbirds",
     "WaterBirds": "waterbirds",
 }
 

@@ -55,6 +55,14 @@ CATALOG: tuple[Entry, ...] = (
         licence="non-commercial research",
     ),
     Entry(
+        name="TravelingBirds",
+        summary="CUB with one kind of place per species, exchanged in the test split; also random and black ones",
+        images="5994 (a share held out for validation) / 5794",
+        foreground="segmentation (soft) and box, both from CUB-200-2011",
+        get="CodaLab bundle 0x518829de2aa440c79cd9d75ef6669f27 (down in 2026); then --data.root and --data.cub_root",
+        licence="non-commercial research",
+    ),
+    Entry(
         name="Manifest",
         summary="your own images: a CSV, or a folder {train,val,test}/<class>/",
         images="yours",

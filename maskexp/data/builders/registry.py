@@ -6,6 +6,7 @@ from typing import Final
 
 from maskexp.data.builders.cub import CUBLayout
 from maskexp.data.builders.layout import Layout
+from maskexp.data.builders.travelingbirds import TravelingBirdsLayout
 from maskexp.data.builders.waterbirds import WaterBirdsLayout
 
 __all__ = ["LAYOUTS"]
@@ -13,4 +14,5 @@ __all__ = ["LAYOUTS"]
 LAYOUTS: Final[dict[str, type[Layout]]] = {
     "WaterBirds": WaterBirdsLayout,
     "CUB": CUBLayout,
+    "TravelingBirds": TravelingBirdsLayout,
 }

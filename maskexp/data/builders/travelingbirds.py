@@ -1,0 +1,150 @@
+"""TravelingBirds (Koh et al., Concept Bottleneck Models, ICML 2020): from the released folder to a manifest."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Self
+
+from maskexp.data.builders.cub import KNOWN_COUNTS, CUBLayout, class_names, read_birds
+from maskexp.data.builders.cub_foreground import CUBForeground
+from maskexp.data.builders.hold_out import VALIDATED_ON_TEST, hold_out
+from maskexp.data.builders.layout import Layout
+from maskexp.data.builders.releases import recognise, totals
+from maskexp.data.errors import DataError
+from maskexp.data.manifest import Card, Row
+
+__all__ = ["TravelingBirdsLayout"]
+
+FOLDERS = {"train": "CUB_fixed/train", "test": "CUB_fixed/test", "random": "CUB_random", "black": "CUB_black"}
+"""Folder of the pictures of each split. Each of them holds the pictures of *both* CUB splits."""
+SHIFTED = (
+    "validation pictures lie on the training backgrounds, test pictures on others: selecting a checkpoint by "
+    "validation does not see the shift (as in Concept Bottleneck Models)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TravelingBirdsLayout(Layout):
+    """Where the parts of TravelingBirds lie.
+
+    Attributes:
+        root: folder with ``CUB_fixed``, and ``CUB_random`` and ``CUB_black`` if they are wanted.
+        cub_root: CUB-200-2011, which says what the pictures are and which of them are for testing.
+        foreground: segmentations and boxes of CUB.
+        val_fraction: share of the training pictures that is held out.
+        val_seed: of that draw.
+    """
+
+    cub_root: Path
+    foreground: CUBForeground
+    val_fraction: float
+    val_seed: int
+
+    name: ClassVar[str] = "travelingbirds"
+    title: ClassVar[str] = "TravelingBirds"
+    get_it: ClassVar[str] = (
+        "CodaLab bundle 0x518829de2aa440c79cd9d75ef6669f27 (the site was down in 2026); it can be generated from "
+        "CUB-200-2011 and Places365"
+    )
+    needed: ClassVar[str] = "CUB_fixed"
+    folders: ClassVar[tuple[str, ...]] = ("TravelingBirds", "AdversarialData")
+    listing: ClassVar[str] = "CUB's images.txt"
+    places: ClassVar[dict[str, str]] = {
+        "cub_root": "CUB-200-2011, for labels, the split, segmentations and boxes",
+        "segmentations": "folder of the segmentations",
+    }
+
+    @classmethod
+    def find(
+        cls,
+        root: str | Path,
+        cub_root: str | Path | None = None,
+        segmentations: str | Path | None = None,
+        val_fraction: float = 0.2,
+        val_seed: int = 0,
+    ) -> Self:
+        """Look the parts up; the arguments are those of :class:`~maskexp.data.TravelingBirds`.
+
+        Raises:
+            DatasetNotFoundError: if something is missing.
+            DataError: if ``cub_root`` was not given.
+        """
+        found = cls.locate(root)
+        if cub_root is None:
+            raise DataError(
+                "TravelingBirds needs --data.cub_root: CUB-200-2011 says which pictures are for testing; each folder "
+                "of TravelingBirds holds all of them"
+            )
+        cub = CUBLayout.locate(cub_root)
+        return cls(found, cub, CUBForeground.find(cls.title, cub, segmentations), val_fraction, val_seed)
+
+    @property
+    def mask_root(self) -> Path | None:
+        """Folder of the segmentations."""
+        return self.foreground.segmentations
+
+    def watched(self) -> list[Path]:
+        """Return CUB's tables, the folders of the pictures and the foreground."""
+        tables = ("images.txt", "image_class_labels.txt", "classes.txt", "train_test_split.txt")
+        places = [self.root / f"CUB_fixed/{split}_places.json" for split in ("train", "test")]
+        folders = [self.root / folder for folder in FOLDERS.values()]
+        return [*(self.cub_root / name for name in tables), *places, *folders, *self.foreground.watched()]
+
+    def rows(self) -> list[Row]:
+        """Take the training pictures from the training backgrounds and the test pictures from all others.
+
+        Raises:
+            DataError: if CUB's tables are damaged.
+        """
+        birds = read_birds(self.cub_root)
+        masks, boxes = self.foreground.masks(bird.image for bird in birds), self.foreground.boxes()
+        splits = [split for split, folder in FOLDERS.items() if (self.root / folder).is_dir()]
+        places = {split: _places(self.root / f"CUB_fixed/{split}_places.json") for split in ("train", "test")}
+        rows = [
+            Row(
+                id=bird.id,
+                split=split,
+                label=bird.label,
+                image=f"{FOLDERS[split]}/{bird.image}",
+                mask=masks.get(bird.image, ""),
+                box=boxes.get(bird.id),
+                pair_id=bird.id,
+                env=places.get(split, {}).get(bird.image.split("/")[0], ""),
+            )
+            for bird in birds
+            for split in splits
+            if bird.train == (split == "train")
+        ]
+        return hold_out(rows, self.val_fraction, self.val_seed)
+
+    def card(self, rows: list[Row]) -> Card:
+        """Describe the release."""
+        held = ("train", "val") if self.val_fraction else ("train",)
+        found = totals(Counter(row.split for row in rows), train=held, test=("test",))
+        variant, notes = recognise(self.title, found, KNOWN_COUNTS)
+        return Card(
+            name=self.name,
+            variant=variant,
+            classes=class_names(self.cub_root),
+            mask_kind=self.foreground.kind,
+            mask_source=self.foreground.source,
+            licence="non-commercial research (CUB-200-2011, Places)",
+            notes=(*notes, SHIFTED if self.val_fraction else VALIDATED_ON_TEST),
+            builder={"name": self.name, "version": self.version},
+        )
+
+
+def _places(path: Path) -> dict[str, str]:
+    """Return the number of the place, as text, on which each species lies; empty where the file is missing."""
+    if not path.is_file():
+        return {}
+    try:
+        places = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path} is not JSON: {error}") from error
+    if not isinstance(places, dict):
+        raise DataError(f"{path} does not say on which place each species lies; extract the archive again")
+    return {species: f"place {place}" for species, place in places.items()}
