@@ -138,7 +138,13 @@ class Normalize(nn.Module):
         return cls(tuple(config["mean"]), tuple(config["std"]))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalise images in [0, 1]; the result has the type of the network's parameters (``bf16-true``)."""
+        """Normalise images in [0, 1]; the result has the type of the network's parameters (``bf16-true``).
+
+        Raises:
+            ValueError: if the images are integers, that is, pixels from 0 to 255.
+        """
+        if not images.is_floating_point():
+            raise ValueError(f"the images are {images.dtype}; networks take floats in [0, 1], so divide pixels by 255")
         return ((images - self.mean) / self.std).to(self.mean.dtype)
 
 

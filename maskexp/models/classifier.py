@@ -18,7 +18,7 @@ class Classifier(Network):
     Args:
         backbone: timm's name of the network, or one of our variants.
         num_classes: classes K.
-        weights: ``timm``, a file, or None; the head is always new.
+        weights: ``timm``, a file, or None; the head is new unless the weights have one for as many classes.
         image_size: (height, width) of the images.
         frozen_backbone: train nothing but the head.
     """

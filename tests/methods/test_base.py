@@ -54,7 +54,7 @@ def test_predict_returns_what_the_metrics_saw(
 ) -> None:
     run = trainer()
     run.fit(method, birds)
-    (first, *_) = run.predict(method, birds.test_dataloader())
+    (first, *_) = run.predict(method, datamodule=birds)
     assert first["attribution"].shape == (8, 1, 32, 32)
     assert first["logits"].shape == (8, 2)
     assert first["index"].tolist() == list(range(8))
@@ -82,7 +82,7 @@ def test_other_precisions(
     run.fit(method, birds)
     assert torch.isfinite(run.callback_metrics["train/loss"])
     assert run.callback_metrics["val/epg"] >= 0
-    (first, *_) = run.predict(method, birds.test_dataloader())
+    (first, *_) = run.predict(method, datamodule=birds)
     if isinstance(method, AIM):
         assert set(first["attribution"].unique().tolist()) <= {0.0, 1.0}
 

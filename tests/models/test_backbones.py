@@ -71,6 +71,12 @@ def test_damaged_weights_are_named(tmp_path: Path) -> None:
         Backbone("test_resnet", weights=str(file))
 
 
+def test_pixels_are_not_taken_for_images() -> None:
+    backbone = Backbone("test_resnet", weights=None, image_size=SIZE)
+    with pytest.raises(ValueError, match=r"the images are torch\.uint8; networks take floats in \[0, 1\]"):
+        backbone((255 * IMAGES).to(torch.uint8))
+
+
 def test_normalised_images_have_the_type_of_the_network() -> None:
     backbone = Backbone("test_resnet", weights=None, image_size=SIZE).eval().bfloat16()
     assert backbone(IMAGES)[0].dtype == torch.bfloat16
