@@ -281,7 +281,9 @@ def test_the_whole_configuration_goes_to_wandb_and_its_id_stays_with_the_run(
     assert wandb.run.config["data"]["class_path"] == "maskexp.data.SyntheticBirds"
     assert wandb.run.config["selection"] == {"metric": "auto"}
     assert not (elsewhere / "wandb").exists()
-    assert any((elsewhere / "r" / "wandb").glob(f"offline-run-*-{identity}"))
+    (kept,) = (elsewhere / "r" / "wandb").glob(f"offline-run-*-{identity}")
+    pictures = {path.name.partition("_")[0] for path in (kept / "files/media/images/gallery").glob("*.png")}
+    assert pictures == {"val", "test"}
     wandb.finish()
     assert maskexp("fit", "--run_dir=r", "--ckpt_path=last", "--trainer.max_epochs=2").code == 0
     assert wandb.run.id == identity
