@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from maskexp.data.errors import CorruptImageError as CorruptImageError
     from maskexp.data.errors import DataError as DataError
     from maskexp.data.errors import DatasetNotFoundError as DatasetNotFoundError
+    from maskexp.data.imagenet9 import ImageNet9 as ImageNet9
     from maskexp.data.own import Manifest as Manifest
     from maskexp.data.synthetic_birds import SyntheticBirds as SyntheticBirds
     from maskexp.data.travelingbirds import TravelingBirds as TravelingBirds
@@ -23,6 +24,7 @@ _HOMES = {
     "DataError": "errors",
     "DatasetNotFoundError": "errors",
     "ImageDataModule": "datamodule",
+    "ImageNet9": "imagenet9",
     "Manifest": "own",
     "ManifestDataset": "dataset",
     "SyntheticBirds": "synthetic_birds",

@@ -63,6 +63,15 @@ CATALOG: tuple[Entry, ...] = (
         licence="non-commercial research",
     ),
     Entry(
+        name="ImageNet9",
+        summary="nine coarse classes of ImageNet and the eight test variants of the backgrounds challenge",
+        images="45405 / 4185 less test pictures / 4050 per variant",
+        foreground="segmentation (test variants)",
+        get="https://github.com/MadryLab/backgrounds_challenge (release 'data'); training archives: offline in 2026; "
+        "then --data.root and --data.train_root",
+        licence="terms of ImageNet",
+    ),
+    Entry(
         name="Manifest",
         summary="your own images: a CSV, or a folder {train,val,test}/<class>/",
         images="yours",

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from maskexp.data.builders.folders import pictures, subfolders
 from maskexp.data.builders.prepared import SPLIT_NAMES, Prepared, own_card
 from maskexp.data.errors import DataError, DatasetNotFoundError
 from maskexp.data.manifest import ManifestTable, Row
 
 __all__ = ["prepare_folder"]
-
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
 def prepare_folder(root: Path, masks: Path | None = None) -> Prepared:
@@ -24,7 +23,7 @@ def prepare_folder(root: Path, masks: Path | None = None) -> Prepared:
         DatasetNotFoundError: if a folder is missing.
         DataError: if there are no images, or a split has a class that training lacks.
     """
-    names = {folder.name: SPLIT_NAMES.get(folder.name, folder.name) for folder in _folders(root)}
+    names = {folder.name: SPLIT_NAMES.get(folder.name, folder.name) for folder in subfolders(root)}
     splits = {name: split for name, split in names.items() if split in ("train", "val", "test")}
     if not splits:
         raise DatasetNotFoundError.explained(
@@ -36,10 +35,10 @@ def prepare_folder(root: Path, masks: Path | None = None) -> Prepared:
     if masks is not None and not masks.is_dir():
         raise DatasetNotFoundError.explained("The masks of your data", str(masks), "draw them", "--data.masks")
     mask_root = masks or (root / "masks" if (root / "masks").is_dir() else None)
-    classes = sorted({folder.name for name in splits for folder in _folders(root / name)})
+    classes = sorted({folder.name for name in splits for folder in subfolders(root / name)})
     if "train" in splits.values():
         trained = {
-            folder.name for name, split in splits.items() if split == "train" for folder in _folders(root / name)
+            folder.name for name, split in splits.items() if split == "train" for folder in subfolders(root / name)
         }
         if unknown := [name for name in classes if name not in trained]:
             raise DataError(f"class {unknown[0]!r} occurs in {root} but not in its training split; rename its folder")
@@ -52,16 +51,11 @@ def prepare_folder(root: Path, masks: Path | None = None) -> Prepared:
             mask=_mask_of(path.relative_to(root), mask_root),
         )
         for name, split in splits.items()
-        for path in sorted((root / name).glob("*/*"))
-        if path.suffix.lower() in SUFFIXES
+        for folder in subfolders(root / name)
+        for path in pictures(folder)
     ]
     card = own_card(root.resolve().name, tuple(classes), (), any(row.mask for row in rows), ())
     return Prepared(ManifestTable(card, rows), root, mask_root)
-
-
-def _folders(root: Path) -> list[Path]:
-    """Return the sub-folders, sorted; none where ``root`` is no folder."""
-    return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
 
 
 def _mask_of(image: Path, masks: Path | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from maskexp.data.builders.cub import CUBLayout
+from maskexp.data.builders.imagenet9 import ImageNet9Layout
 from maskexp.data.builders.layout import Layout
 from maskexp.data.builders.travelingbirds import TravelingBirdsLayout
 from maskexp.data.builders.waterbirds import WaterBirdsLayout
@@ -15,4 +16,5 @@ LAYOUTS: Final[dict[str, type[Layout]]] = {
     "WaterBirds": WaterBirdsLayout,
     "CUB": CUBLayout,
     "TravelingBirds": TravelingBirdsLayout,
+    "ImageNet9": ImageNet9Layout,
 }

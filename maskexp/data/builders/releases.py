@@ -25,10 +25,10 @@ def recognise(title: str, found: Counts, known: Mapping[str, Counts], of: str = 
     for name, counts in known.items():
         if dict(counts) == found:
             return name, []
-    train = f"(train {_slashed(found['train'])})" if "train" in found else "(no training split)"
+    split = "train" if "train" in found else next(iter(found))
     return "custom", [
-        f"variant custom: the {of} {train} differ from every known release of {title}{_nearly(found, known)}; "
-        "not comparable with published numbers"
+        f"variant custom: the {of} ({split} {_slashed(found[split])}) differ from every known release of {title}"
+        f"{_nearly(found, known)}; not comparable with published numbers"
     ]
 
 

@@ -20,7 +20,7 @@ def test_known_counts(name: str) -> None:
         ({"train": (3,), "test": (5,)}, r"the counts (train 3) differ from every known release of Birds; not"),
         ({"train": (12,), "test": (4,)}, "of Birds (train is v2, but test has 4 instead of 5); not comparable"),
         ({"train": (10,)}, "(train is v1, but test has 0 instead of 5)"),
-        ({"test": (5,)}, "the counts (no training split) differ"),
+        ({"test": (5,)}, "the counts (test 5) differ"),
     ],
 )
 def test_other_counts(found: Mapping[str, tuple[int, ...]], part: str) -> None:

@@ -1,0 +1,54 @@
+"""ImageNet-9 and its backgrounds challenge (Xiao et al., Noise or Signal, ICLR 2021)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from maskexp.data.builders.imagenet9 import ImageNet9Layout, LabelOrder
+from maskexp.data.files import FileDataModule
+
+__all__ = ["ImageNet9"]
+
+
+class ImageNet9(FileDataModule):
+    """Nine coarse classes of ImageNet, tested with foreground and background kept, removed and exchanged.
+
+    Splits ``original``, ``mixed_same``, ``mixed_rand``, ``mixed_next``, ``only_fg``, ``no_fg``, ``only_bg_b`` and
+    ``only_bg_t``; ``test_split`` chooses one. BG-Gap is ``acc`` on ``mixed_same`` minus ``acc`` on ``mixed_rand``. The
+    masks belong to all variants but ``only_bg_*``.
+
+    The archive's own validation pictures are partly test pictures (1,712 of 4,185): every picture of the training
+    archive that is in the test variants, by its ImageNet name, is left out.
+
+    Args:
+        root: folder ``bg_challenge``, or the folder in which it lies.
+        train_root: folder with ``train/<class>`` and possibly ``val/<class>``; not needed for testing.
+        val_fraction: share of the training pictures that is held out for validation; if not given, the archive's
+            own ``val`` without the test pictures.
+        val_seed: of that draw.
+        label_order: ``official`` or, for checkpoints of COMET's released code, ``comet``.
+        test_split: the variant that takes the part of ``test``.
+        **kwargs: see :class:`FileDataModule` and :class:`ImageDataModule`.
+
+    Raises:
+        DatasetNotFoundError: if ``root``, or something else that was asked for, is missing.
+        DataError: if folders, pictures or masks are not as the layout demands.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        *,
+        train_root: str | None = None,
+        val_fraction: float | None = None,
+        val_seed: int = 0,
+        label_order: LabelOrder = "official",
+        test_split: str = "original",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(root, test_split=test_split, **kwargs)
+        self._wishes = (train_root, val_fraction, val_seed, label_order)
+
+    def find(self) -> ImageNet9Layout:
+        """Look the parts up."""
+        return ImageNet9Layout.find(self.root, *self._wishes)
