@@ -11,7 +11,6 @@ from typing import Any, cast
 from jsonargparse import Namespace
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 import maskexp.data
@@ -22,6 +21,7 @@ from maskexp.cli.checkpoint import checkpoint_facts, checkpoint_layer, is_select
 from maskexp.cli.config import Configuration, differences, read_configuration, short_name
 from maskexp.cli.errors import CommandError
 from maskexp.cli.layers import chosen_class, classes_first, stack
+from maskexp.cli.loggers import settle_wandb, with_csv_log
 from maskexp.cli.parser_errors import explain_parser_error
 from maskexp.cli.terminal import note, silence
 from maskexp.data import ImageDataModule
@@ -163,7 +163,7 @@ class TrainingCLI(LightningCLI):
             method, data = (short_name(self.settings[key].class_path) for key in ("model", "data"))
             self.home = run_directory(method, data)
         self.directory = self.home
-        self._settle_wandb()
+        settle_wandb(self.settings.trainer.logger, self.directory)
         config = {key: value for key, value in self.config_dump.items() if key not in PER_COMMAND}
         seed = int(self.settings.seed_everything)
         self.recorder = RunRecorder(self.directory, config, self.command, seed)
@@ -183,7 +183,7 @@ class TrainingCLI(LightningCLI):
         settings = dict(self._get(self.config_init, "trainer"), **kwargs)
         plugins = settings.get("plugins") or []
         settings["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), WholeFileCheckpointIO()]
-        settings["logger"] = self._loggers(settings["logger"])
+        settings["logger"] = with_csv_log(settings["logger"], self.directory)
         settings["default_root_dir"] = settings["default_root_dir"] or str(self.directory)
         return self._instantiate_trainer(settings, self._callbacks())
 
@@ -195,27 +195,6 @@ class TrainingCLI(LightningCLI):
         else:
             callbacks.append(Gallery(str(self.directory.gallery), **self.settings.gallery.as_dict()))
         return callbacks
-
-    def _loggers(self, configured: Any) -> Any:
-        """Return the loggers: the configured ones and a CSV log in the run's directory; none for ``false``."""
-        if configured is False:
-            return False
-        others = [] if configured in (None, True) else configured if isinstance(configured, list) else [configured]
-        return [*others, CSVLogger(self.directory.path, name="logs")]
-
-    def _settle_wandb(self) -> None:
-        """Let wandb write into the run's directory and go on with the run's own id."""
-        configured = self.settings.trainer.logger
-        for logger in configured if isinstance(configured, list) else [configured]:
-            if isinstance(logger, Namespace) and short_name(logger.get("class_path")) == "WandbLogger":
-                arguments = logger.init_args
-                if arguments.log_model:
-                    raise CommandError(
-                        "trainer.logger.log_model has to stay false: checkpoints stay in the run's directory"
-                    )
-                arguments.save_dir = str(self.directory.path) if arguments.save_dir == "." else arguments.save_dir
-                if arguments.id is None and arguments.version is None:
-                    arguments.id = self.directory.wandb_id()
 
     # --- running -------------------------------------------------------------------------------------------------
 
