@@ -212,6 +212,7 @@ class TrainingCLI(LightningCLI):
         if subcommand == "fit":
             if start is not None:
                 self.model.weights = None  # the checkpoint's take their place, and the first ones may be out of reach
+            self._require_test_split()
             self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=start, weights_only=True)
             if not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
                 self._conclude()
@@ -223,6 +224,15 @@ class TrainingCLI(LightningCLI):
             note(f"wrote {self.directory.path / 'predictions.csv'}")
         else:
             self._summarize(self._measure(subcommand, self.checkpoint), self.checkpoint)
+
+    def _require_test_split(self) -> None:
+        """Complain before the training, rather than after it, that there is nothing to test on."""
+        splits = cast(ImageDataModule, self.datamodule).table.splits
+        if self.settings.test_after_fit and "test" not in splits:
+            raise CommandError(
+                f"the data has no split 'test', only {', '.join(splits)}; to train without a test at the end give "
+                "--test_after_fit false"
+            )
 
     def _conclude(self) -> None:
         """Measure the selected checkpoint of a finished training."""

@@ -83,6 +83,16 @@ def test_label_out_of_range_in_a_table(root: Path, maskexp: Command) -> None:
     assert not Path("runs").exists()
 
 
+def test_missing_test_split_is_noticed_before_the_training(root: Path, maskexp: Command) -> None:
+    own = write_own(root, (0, 1, 0, 1, 0, 1))
+    table = root / "own.csv"
+    table.write_text(table.read_text().replace(",test", ",train"))
+    outcome = maskexp("fit", "--model=ERM", *MODEL, *own)
+    assert outcome.code == 2
+    assert outcome.complaint.startswith("the data has no split 'test', only train, val; to train without a test")
+    assert not Path("runs").exists()
+
+
 def test_data_of_other_classes_than_the_checkpoint(root: Path, maskexp: Command) -> None:
     own = write_own(root, (0, 1, 0, 1, 0, 1))
     quick = ["--trainer.max_epochs=1", "--test_after_fit=false", "--gallery.every_n_epochs=0", "--run_dir=r"]
