@@ -1,0 +1,171 @@
+"""Ways of hiding that paint over the hidden pixels and show the network the result.
+
+Colours are those of the images as they are given, before any normalisation inside the network.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from maskexp.masking.inputs.interface import InputMasking, check_visible
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+"""Mean colour of ImageNet in [0, 1], which its networks normalise to 0."""
+
+
+class Fill(InputMasking):
+    """A way of hiding that replaces hidden pixels and leaves the network as it is."""
+
+    @abstractmethod
+    def fill(self, images: Tensor, visible: Tensor) -> Tensor:
+        """Return images ``(B, C, H, W)`` with new values where hidden; arguments as in :meth:`__call__`."""
+
+    def __call__(self, network: nn.Module, images: Tensor, visible: Tensor) -> Any:
+        """Run the network on the filled images; see :meth:`InputMasking.__call__`."""
+        check_visible(images, visible)
+        return network(self.fill(images, visible))
+
+
+@dataclass(frozen=True)
+class Colour(Fill):
+    """Paint hidden pixels in one colour.
+
+    Attributes:
+        colour: one value a channel, in the range of the images.
+
+    Raises:
+        ValueError: when applied to images with another number of channels.
+    """
+
+    colour: tuple[float, ...]
+
+    def fill(self, images: Tensor, visible: Tensor) -> Tensor:
+        """Return the images with the colour where hidden."""
+        return torch.where(visible, images, _colour(self.colour, images))
+
+
+@dataclass(frozen=True)
+class Grey(Colour):
+    """Paint hidden pixels in the mean colour of ImageNet, which is 0 after normalisation ("greyout").
+
+    Balasubramanian & Feizi, ICCV 2023; also COMET's mean fill where the network is normalised with ImageNet's mean.
+    """
+
+    colour: tuple[float, ...] = IMAGENET_MEAN
+
+
+@dataclass(frozen=True)
+class Black(Colour):
+    """Paint hidden pixels black, which is *not* 0 after normalisation ("blackout")."""
+
+    colour: tuple[float, ...] = (0.0, 0.0, 0.0)
+
+
+class Mean(Fill):
+    """Paint hidden pixels in the mean colour of the visible pixels of the same image; nothing visible gives black."""
+
+    def fill(self, images: Tensor, visible: Tensor) -> Tensor:
+        """Return the images with their own mean colour where hidden."""
+        total = torch.where(visible, images, 0).sum(dim=(2, 3), keepdim=True)
+        mean = total / visible.sum(dim=(2, 3), keepdim=True).clamp(min=1)
+        return torch.where(visible, images, mean)
+
+
+@dataclass(frozen=True)
+class EdgeSmoothed(Fill):
+    """Paint hidden pixels in one colour, then blur inside the hidden region, so that its outline is no sharp edge.
+
+    Attributes:
+        colour: one value a channel (Balasubramanian & Feizi, ICCV 2023: ImageNet's mean).
+        sigma: of the Gaussian, in pixels (released code: 1).
+        kernel_size: width of the Gaussian's window in pixels, odd (released code: 5).
+    """
+
+    colour: tuple[float, ...] = IMAGENET_MEAN
+    sigma: float = 1.0
+    kernel_size: int = 5
+
+    def __post_init__(self) -> None:
+        """Check the Gaussian."""
+        _check_gaussian(self.sigma, self.kernel_size)
+
+    def fill(self, images: Tensor, visible: Tensor) -> Tensor:
+        """Return the images with the smoothed colour where hidden."""
+        painted = torch.where(visible, images, _colour(self.colour, images))
+        return torch.where(visible, images, _gaussian_blur(painted, self.sigma, self.kernel_size))
+
+
+@dataclass(frozen=True)
+class Blur(Fill):
+    """Show hidden pixels blurred.
+
+    The only way of hiding that keeps something of what it hides: coarse colours shine through, and a hidden NaN
+    spreads to the hidden pixels around it.
+
+    Attributes:
+        sigma: of the Gaussian, in pixels (RISE, Petsiuk et al., BMVC 2018, released code: 5).
+        kernel_size: width of the Gaussian's window in pixels, odd (the same: 11).
+    """
+
+    sigma: float = 5.0
+    kernel_size: int = 11
+
+    def __post_init__(self) -> None:
+        """Check the Gaussian."""
+        _check_gaussian(self.sigma, self.kernel_size)
+
+    def fill(self, images: Tensor, visible: Tensor) -> Tensor:
+        """Return the images, blurred where hidden."""
+        return torch.where(visible, images, _gaussian_blur(images, self.sigma, self.kernel_size))
+
+
+@dataclass(frozen=True)
+class Noise(Fill):
+    """Replace hidden pixels by noise, uniform in [0, 1] and independent for each pixel and channel.
+
+    The noise depends on the seed and the image size alone: it is the same for each image, however they are batched.
+
+    Attributes:
+        seed: of the draw; the global random state is left alone.
+    """
+
+    seed: int = 0
+
+    def fill(self, images: Tensor, visible: Tensor) -> Tensor:
+        """Return the images with noise where hidden."""
+        generator = torch.Generator().manual_seed(self.seed)
+        noise = torch.rand(images.shape[1:], generator=generator)
+        return torch.where(visible, images, noise.to(images))
+
+
+def _colour(colour: tuple[float, ...], images: Tensor) -> Tensor:
+    """Return a colour as ``(C, 1, 1)``, or refuse one of another number of channels."""
+    if len(colour) != images.shape[1]:
+        raise ValueError(
+            f"the colour {colour} has {len(colour)} values, but the images have {images.shape[1]} channels"
+        )
+    return images.new_tensor(colour).view(-1, 1, 1)
+
+
+def _check_gaussian(sigma: float, kernel_size: int) -> None:
+    if not sigma > 0:
+        raise ValueError(f"sigma is {sigma}; it must be greater than 0")
+    if kernel_size < 1 or kernel_size % 2 == 0:
+        raise ValueError(f"kernel_size is {kernel_size}; it must be odd and positive")
+
+
+def _gaussian_blur(images: Tensor, sigma: float, kernel_size: int) -> Tensor:
+    """Blur ``(B, C, H, W)`` with a Gaussian; beyond the border the outermost pixels repeat (ours)."""
+    reach = kernel_size // 2
+    offsets = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
+    weights = torch.exp(-(offsets**2) / (2 * sigma**2))
+    weights = (weights / weights.sum()).expand(images.shape[1], 1, -1)
+    padded = F.pad(images, (reach, reach, reach, reach), mode="replicate")
+    rows = F.conv2d(padded, weights[:, :, None], groups=images.shape[1])
+    return F.conv2d(rows, weights[..., None], groups=images.shape[1])
