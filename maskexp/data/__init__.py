@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from maskexp.data.errors import CorruptImageError as CorruptImageError
     from maskexp.data.errors import DataError as DataError
     from maskexp.data.errors import DatasetNotFoundError as DatasetNotFoundError
+    from maskexp.data.hardimagenet import HardImageNet as HardImageNet
     from maskexp.data.imagenet9 import ImageNet9 as ImageNet9
+    from maskexp.data.imagenette import Imagenette as Imagenette
+    from maskexp.data.imagenette import ImageWoof as ImageWoof
     from maskexp.data.own import Manifest as Manifest
     from maskexp.data.synthetic_birds import SyntheticBirds as SyntheticBirds
     from maskexp.data.travelingbirds import TravelingBirds as TravelingBirds
@@ -23,8 +26,11 @@ _HOMES = {
     "CorruptImageError": "errors",
     "DataError": "errors",
     "DatasetNotFoundError": "errors",
+    "HardImageNet": "hardimagenet",
     "ImageDataModule": "datamodule",
     "ImageNet9": "imagenet9",
+    "ImageWoof": "imagenette",
+    "Imagenette": "imagenette",
     "Manifest": "own",
     "ManifestDataset": "dataset",
     "SyntheticBirds": "synthetic_birds",

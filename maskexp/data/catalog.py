@@ -72,6 +72,31 @@ CATALOG: tuple[Entry, ...] = (
         licence="terms of ImageNet",
     ),
     Entry(
+        name="HardImageNet",
+        summary="fifteen classes of ImageNet with strong spurious cues",
+        images="about 19000 (a share held out for validation) / at most 750",
+        foreground="segmentation",
+        get="https://github.com/mmoayeri/HardImageNet (masks), ImageNet (pictures); then --data.root and "
+        "--data.imagenet_root",
+        licence="terms of ImageNet",
+    ),
+    Entry(
+        name="Imagenette",
+        summary="ten easily told classes of ImageNet; small and public",
+        images="9469 (a share held out for validation) / 3925",
+        foreground="box (ILSVRC, with --data.boxes)",
+        get="https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-160.tgz (also -320, full size); then --data.root",
+        licence="terms of ImageNet",
+    ),
+    Entry(
+        name="ImageWoof",
+        summary="ten breeds of dogs of ImageNet; small and public",
+        images="9025 (a share held out for validation) / 3929",
+        foreground="box (ILSVRC, with --data.boxes)",
+        get="https://s3.amazonaws.com/fast-ai-imageclas/imagewoof2-160.tgz (also -320, full size); then --data.root",
+        licence="terms of ImageNet",
+    ),
+    Entry(
         name="Manifest",
         summary="your own images: a CSV, or a folder {train,val,test}/<class>/",
         images="yours",

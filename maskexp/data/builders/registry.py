@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from maskexp.data.builders.cub import CUBLayout
+from maskexp.data.builders.hardimagenet import HardImageNetLayout
 from maskexp.data.builders.imagenet9 import ImageNet9Layout
+from maskexp.data.builders.imagenette import ImagenetteLayout, ImageWoofLayout
 from maskexp.data.builders.layout import Layout
 from maskexp.data.builders.travelingbirds import TravelingBirdsLayout
 from maskexp.data.builders.waterbirds import WaterBirdsLayout
@@ -17,4 +19,7 @@ LAYOUTS: Final[dict[str, type[Layout]]] = {
     "CUB": CUBLayout,
     "TravelingBirds": TravelingBirdsLayout,
     "ImageNet9": ImageNet9Layout,
+    "HardImageNet": HardImageNetLayout,
+    "Imagenette": ImagenetteLayout,
+    "ImageWoof": ImageWoofLayout,
 }

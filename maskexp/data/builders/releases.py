@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["recognise", "totals"]
+__all__ = ["Counts", "recognise", "totals"]
 
 Counts = Mapping[str, tuple[int, ...]]
 
