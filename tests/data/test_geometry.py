@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torchvision.transforms import v2
 
-from maskexp.data.geometry import EvaluationGeometry, Resize, TrainingGeometry
+from maskexp.data.geometry import EvaluationGeometry, Resize, ShortSide, TrainingGeometry
 
 
 def picture(height: int = 37, width: int = 53, seed: int = 0) -> Tensor:
@@ -94,3 +96,26 @@ def test_crop_fraction_keeps_the_centre() -> None:
 
 def test_pictures_of_the_right_size_are_not_touched() -> None:
     assert torch.equal(EvaluationGeometry(24)(picture(24, 24)), picture(24, 24))
+
+
+@pytest.mark.parametrize("rotation", [0.0, 25.0])
+def test_training_is_torchvisions_composition_to_the_last_draw(rotation: float) -> None:
+    crop = v2.RandomResizedCrop(24, (0.3, 0.9), (3 / 4, 4 / 3))
+    turn = [v2.RandomRotation((-rotation, rotation), v2.InterpolationMode.BILINEAR)] if rotation else []
+    composed = v2.Compose([*turn, crop, v2.RandomHorizontalFlip()])
+
+    for index in range(20):
+        torch.manual_seed(int(np.random.SeedSequence((7, 1, index)).generate_state(1, np.uint64)[0]))
+        expected = composed(picture())
+        assert torch.equal(training(7, rotation)(picture(), 1, index), expected)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [((40, 80), (24, 48)), ((80, 43), (44, 24)), ((24, 90), (24, 90)), ((9, 30), (9, 30))]
+)
+def test_short_side_keeps_everything_and_never_enlarges(before: tuple[int, int], after: tuple[int, int]) -> None:
+    moved = ShortSide(24)(picture(*before))
+
+    assert moved.shape[1:] == after == ShortSide(24).output_size(*before)
+    assert torch.equal(moved[3], moved[0])
+    assert torch.equal(moved, picture(*before)) == (not ShortSide(24).shrinks(*before))
