@@ -91,7 +91,7 @@ def _help() -> str:
         "  maskexp VERB --help  what a verb takes\n"
         "  --version            print the version\n"
         f"  {DEBUG}              show the traceback of an error\n\n"
-        "first run: maskexp fit --model AIM --data SyntheticBirds\n"
+        "first run: maskexp fit --model AIM --model.backbone small_convnet --model.weights null\n"
     )
 
 

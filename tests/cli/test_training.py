@@ -94,6 +94,13 @@ def test_a_run_gets_a_directory_of_its_own(elsewhere: Path, maskexp: Command) ->
     assert all(RunDirectory(run).done and not RunDirectory(run).gallery.exists() for run in runs)
 
 
+def test_the_first_run_that_the_help_names_needs_no_download(elsewhere: Path, maskexp: Command) -> None:
+    named = maskexp("--help").out.partition("first run: maskexp ")[2].split()
+    small = [arg for arg in SMALL if not arg.startswith(("--model", "--data="))]
+    assert maskexp(*named, *small, "--trainer.max_epochs=1", "--test_after_fit=false", "--run_dir=r").code == 0
+    assert RunDirectory("r").read_config()["data"]["class_path"].endswith("SyntheticBirds")
+
+
 def test_without_testing_after_fit(elsewhere: Path, maskexp: Command) -> None:
     flags = ["--run_dir=r", "--test_after_fit=false", "--trainer.max_epochs=1", "--selection.metric=last"]
     assert maskexp("fit", "--model", "ERM", *SMALL, *flags).code == 0
