@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from maskexp.data.errors import DatasetNotFoundError as DatasetNotFoundError
     from maskexp.data.hardimagenet import HardImageNet as HardImageNet
     from maskexp.data.imagenet9 import ImageNet9 as ImageNet9
+    from maskexp.data.imagenet100 import ImageNet100 as ImageNet100
     from maskexp.data.imagenette import Imagenette as Imagenette
     from maskexp.data.imagenette import ImageWoof as ImageWoof
     from maskexp.data.own import Manifest as Manifest
+    from maskexp.data.spawrious import Spawrious as Spawrious
     from maskexp.data.synthetic_birds import SyntheticBirds as SyntheticBirds
     from maskexp.data.travelingbirds import TravelingBirds as TravelingBirds
     from maskexp.data.waterbirds import WaterBirds as WaterBirds
@@ -28,11 +30,13 @@ _HOMES = {
     "DatasetNotFoundError": "errors",
     "HardImageNet": "hardimagenet",
     "ImageDataModule": "datamodule",
+    "ImageNet100": "imagenet100",
     "ImageNet9": "imagenet9",
     "ImageWoof": "imagenette",
     "Imagenette": "imagenette",
     "Manifest": "own",
     "ManifestDataset": "dataset",
+    "Spawrious": "spawrious",
     "SyntheticBirds": "synthetic_birds",
     "TravelingBirds": "travelingbirds",
     "WaterBirds": "waterbirds",

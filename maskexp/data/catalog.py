@@ -97,6 +97,22 @@ CATALOG: tuple[Entry, ...] = (
         licence="terms of ImageNet",
     ),
     Entry(
+        name="ImageNet100",
+        summary="a hundred classes of ImageNet by a named list (cmc) or your own",
+        images="126689 (a share held out for validation) / 5000",
+        foreground="box (ILSVRC, with --data.boxes)",
+        get="ImageNet after registration at https://image-net.org; then --data.root",
+        licence="terms of ImageNet",
+    ),
+    Entry(
+        name="Spawrious",
+        summary="generated dogs of four breeds on six locations that change between training and test; six challenges",
+        images="25344 (a share held out for validation) / 25344",
+        foreground="none",
+        get="https://github.com/aengusl/spawrious (tar files on Dropbox); then --data.root",
+        licence="CC BY 4.0 (README) or CC0 (LICENSE)",
+    ),
+    Entry(
         name="Manifest",
         summary="your own images: a CSV, or a folder {train,val,test}/<class>/",
         images="yours",

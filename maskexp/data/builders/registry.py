@@ -7,8 +7,10 @@ from typing import Final
 from maskexp.data.builders.cub import CUBLayout
 from maskexp.data.builders.hardimagenet import HardImageNetLayout
 from maskexp.data.builders.imagenet9 import ImageNet9Layout
+from maskexp.data.builders.imagenet100 import ImageNet100Layout
 from maskexp.data.builders.imagenette import ImagenetteLayout, ImageWoofLayout
 from maskexp.data.builders.layout import Layout
+from maskexp.data.builders.spawrious import SpawriousLayout
 from maskexp.data.builders.travelingbirds import TravelingBirdsLayout
 from maskexp.data.builders.waterbirds import WaterBirdsLayout
 
@@ -22,4 +24,6 @@ LAYOUTS: Final[dict[str, type[Layout]]] = {
     "HardImageNet": HardImageNetLayout,
     "Imagenette": ImagenetteLayout,
     "ImageWoof": ImageWoofLayout,
+    "ImageNet100": ImageNet100Layout,
+    "Spawrious": SpawriousLayout,
 }

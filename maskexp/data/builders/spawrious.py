@@ -1,0 +1,143 @@
+"""Spawrious (Lynch et al., 2023): from the official folder to a manifest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal, Self
+
+from maskexp.data.builders.folders import pictures
+from maskexp.data.builders.hold_out import VALIDATED_ON_TEST, hold_out
+from maskexp.data.builders.layout import Layout
+from maskexp.data.builders.releases import recognise, totals
+from maskexp.data.errors import DataError
+from maskexp.data.manifest import Card, Row
+
+__all__ = ["Challenge", "SpawriousLayout"]
+
+Challenge = Literal["o2o_easy", "o2o_medium", "o2o_hard", "m2m_easy", "m2m_medium", "m2m_hard"]
+BREEDS = ("bulldog", "corgi", "dachshund", "labrador")
+"""In the order of the labels."""
+LOCATIONS = ("desert", "jungle", "dirt", "mountain", "snow", "beach")
+TABLE_ORDER = ("bulldog", "dachshund", "labrador", "corgi")
+"""In the order of the released table of combinations, which is not that of the labels."""
+COMBINATIONS: dict[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
+    "o2o_easy": (("desert", "jungle", "dirt", "snow"), ("dirt", "snow", "desert", "jungle"), "beach"),
+    "o2o_medium": (("mountain", "beach", "dirt", "jungle"), ("jungle", "dirt", "beach", "snow"), "desert"),
+    "o2o_hard": (("jungle", "mountain", "snow", "desert"), ("mountain", "snow", "desert", "jungle"), "beach"),
+    "m2m_easy": (("desert", "mountain", "dirt", "jungle"), ("dirt", "jungle", "mountain", "desert"), ""),
+    "m2m_medium": (("beach", "snow", "mountain", "desert"), ("desert", "mountain", "beach", "snow"), ""),
+    "m2m_hard": (("dirt", "jungle", "snow", "beach"), ("snow", "beach", "dirt", "jungle"), ""),
+}
+"""Training locations, test locations (both in TABLE_ORDER) and the filler that all breeds share, of each challenge."""
+SHARES = {"0": 0.97, "1": 0.87}
+"""Share of a breed's own location in each of the two training environments of a one-to-one challenge."""
+PARTNER = (1, 0, 3, 2)
+"""In a many-to-many challenge each breed also appears on the location of this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpawriousLayout(Layout):
+    """Where Spawrious lies and which challenge is wanted.
+
+    Attributes:
+        root: folder ``spawrious224``.
+        challenge: one of six.
+        val_fraction: share of the training pictures that is held out.
+        val_seed: of that draw.
+    """
+
+    challenge: Challenge
+    val_fraction: float
+    val_seed: int
+
+    name: ClassVar[str] = "spawrious"
+    title: ClassVar[str] = "Spawrious"
+    get_it: ClassVar[str] = (
+        "https://github.com/aengusl/spawrious links to spawrious224__<challenge>.tar.gz (CC BY 4.0 in its README, CC0 "
+        "in its LICENSE); many-to-many challenges need spawrious224__entire_dataset.tar.gz"
+    )
+    needed: ClassVar[str] = "0"
+    folders: ClassVar[tuple[str, ...]] = ("spawrious224",)
+    places: ClassVar[dict[str, str]] = {"challenge": ", ".join(COMBINATIONS)}
+
+    @classmethod
+    def find(
+        cls, root: str | Path, challenge: Challenge = "o2o_easy", val_fraction: float = 0.1, val_seed: int = 0
+    ) -> Self:
+        """Look the parts up; the arguments are those of :class:`~maskexp.data.Spawrious`.
+
+        Raises:
+            DatasetNotFoundError: if the root is missing.
+            DataError: if there is no such challenge.
+        """
+        if challenge not in COMBINATIONS:
+            raise DataError(f"challenge is {challenge!r}; it must be one of {', '.join(COMBINATIONS)}")
+        return cls(cls.locate(root), challenge, val_fraction, val_seed)
+
+    def watched(self) -> list[Path]:
+        """Return the folders of all breeds."""
+        return [self.root / env / location for env in SHARES for location in LOCATIONS]
+
+    def rows(self) -> list[Row]:
+        """List the pictures of the challenge, always the first of a folder in the order of their names.
+
+        Raises:
+            DataError: if a folder that the challenge needs has no pictures.
+        """
+        one_to_one = self.challenge.startswith("o2o")
+        rows = list(self._one_to_one() if one_to_one else self._many_to_many())
+        return hold_out(rows, self.val_fraction, self.val_seed)
+
+    def card(self, rows: list[Row]) -> Card:
+        """Describe the challenge."""
+        held = ("train", "val") if self.val_fraction else ("train",)
+        found = totals(Counter(row.split for row in rows), train=held, test=("test",))
+        known = {str(self.challenge): {"train": (25344,), "test": (25344,)}}
+        variant, notes = recognise(f"{self.title} {self.challenge}", found, known)
+        return Card(
+            name=self.name,
+            variant=variant,
+            classes=BREEDS,
+            attributes=LOCATIONS,
+            licence="CC BY 4.0 (README) or CC0 (LICENSE)",
+            notes=(*notes, *([] if self.val_fraction else [VALIDATED_ON_TEST])),
+            builder={"name": self.name, "version": self.version},
+        )
+
+    def _one_to_one(self) -> Iterator[Row]:
+        """Yield each breed on its own location, with a few pictures of all breeds on the filler."""
+        trained, tested, filler = COMBINATIONS[self.challenge]
+        for env, share in SHARES.items():
+            for breed, own, other in zip(TABLE_ORDER, trained, tested, strict=True):
+                listed = self._listed(env, own, breed)
+                first = int(share * len(listed))
+                yield from self._rows("train", env, own, breed, listed[:first])
+                yield from self._rows(
+                    "train", env, filler, breed, self._listed(env, filler, breed)[: len(listed) - first]
+                )
+                yield from self._rows("test", env, other, breed, self._listed(env, other, breed))
+
+    def _many_to_many(self) -> Iterator[Row]:
+        """Yield each breed on two locations, from folder 0 alone as the released code does."""
+        trained, tested, _ = COMBINATIONS[self.challenge]
+        for split, locations in (("train", trained), ("test", tested)):
+            for position, breed in enumerate(TABLE_ORDER):
+                for location in (locations[position], locations[PARTNER[position]]):
+                    yield from self._rows(split, "0", location, breed, self._listed("0", location, breed))
+
+    def _listed(self, env: str, location: str, breed: str) -> list[Path]:
+        folder = self.root / env / location / breed
+        listed = pictures(folder)
+        if not listed:
+            raise DataError(
+                f"{folder} has no pictures, but {self.challenge} needs them; get the challenge's own archive"
+            )
+        return listed
+
+    def _rows(self, split: str, env: str, location: str, breed: str, listed: list[Path]) -> Iterator[Row]:
+        for path in listed:
+            image = path.relative_to(self.root).as_posix()
+            yield Row(image, split, BREEDS.index(breed), image, LOCATIONS.index(location), env=f"env {env}")
