@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from maskexp.data.celeba import CelebA as CelebA
     from maskexp.data.cub import CUB as CUB
     from maskexp.data.datamodule import ImageDataModule as ImageDataModule
     from maskexp.data.dataset import ManifestDataset as ManifestDataset
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from maskexp.data.imagenet100 import ImageNet100 as ImageNet100
     from maskexp.data.imagenette import Imagenette as Imagenette
     from maskexp.data.imagenette import ImageWoof as ImageWoof
+    from maskexp.data.metashift import MetaShift as MetaShift
+    from maskexp.data.nicopp import NICOPlusPlus as NICOPlusPlus
     from maskexp.data.own import Manifest as Manifest
     from maskexp.data.spawrious import Spawrious as Spawrious
     from maskexp.data.synthetic_birds import SyntheticBirds as SyntheticBirds
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "CUB": "cub",
+    "CelebA": "celeba",
     "CorruptImageError": "errors",
     "DataError": "errors",
     "DatasetNotFoundError": "errors",
@@ -36,6 +40,8 @@ _HOMES = {
     "Imagenette": "imagenette",
     "Manifest": "own",
     "ManifestDataset": "dataset",
+    "MetaShift": "metashift",
+    "NICOPlusPlus": "nicopp",
     "Spawrious": "spawrious",
     "SyntheticBirds": "synthetic_birds",
     "TravelingBirds": "travelingbirds",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
+from maskexp.data.builders.celeba import CelebALayout
 from maskexp.data.builders.cub import CUBLayout
 from maskexp.data.builders.hardimagenet import HardImageNetLayout
 from maskexp.data.builders.imagenet9 import ImageNet9Layout
 from maskexp.data.builders.imagenet100 import ImageNet100Layout
 from maskexp.data.builders.imagenette import ImagenetteLayout, ImageWoofLayout
 from maskexp.data.builders.layout import Layout
+from maskexp.data.builders.metashift import MetaShiftLayout
+from maskexp.data.builders.nicopp import NICOPlusPlusLayout
 from maskexp.data.builders.spawrious import SpawriousLayout
 from maskexp.data.builders.travelingbirds import TravelingBirdsLayout
 from maskexp.data.builders.waterbirds import WaterBirdsLayout
@@ -26,4 +29,7 @@ LAYOUTS: Final[dict[str, type[Layout]]] = {
     "ImageWoof": ImageWoofLayout,
     "ImageNet100": ImageNet100Layout,
     "Spawrious": SpawriousLayout,
+    "CelebA": CelebALayout,
+    "MetaShift": MetaShiftLayout,
+    "NICOPlusPlus": NICOPlusPlusLayout,
 }

@@ -1,0 +1,106 @@
+"""MetaShift's cats and dogs (Liang & Zou, ICLR 2022), as SubpopBench packs them: from the folder to a manifest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar, Self
+
+import numpy as np
+
+from maskexp.data.builders.folders import pictures
+from maskexp.data.builders.layout import Layout
+from maskexp.data.builders.releases import recognise
+from maskexp.data.errors import DataError
+from maskexp.data.manifest import Card, Row
+
+__all__ = ["MetaShiftLayout"]
+
+FOLDERS = {
+    "train/cat/cat(indoor)": (1, 1),
+    "train/dog/dog(outdoor)": (0, 0),
+    "test/cat/cat(outdoor)": (1, 0),
+    "test/dog/dog(indoor)": (0, 1),
+}
+"""Label and attribute of each folder. The splits in their names are not those that are used."""
+TEST_SHARE, VAL_SHARE = 0.25, 0.1
+KNOWN_COUNTS = {"official": {"train": (2276,), "val": (349,), "test": (874,)}}
+
+
+@dataclass(frozen=True, slots=True)
+class MetaShiftLayout(Layout):
+    """Where MetaShift's cats and dogs lie.
+
+    Attributes:
+        root: folder ``MetaShift-Cat-Dog-indoor-outdoor``.
+        split_seed: of the random split.
+    """
+
+    split_seed: int
+
+    name: ClassVar[str] = "metashift"
+    title: ClassVar[str] = "MetaShift"
+    get_it: ClassVar[str] = (
+        "https://www.dropbox.com/s/a7k65rlj4ownyr2/metashift.tar.gz?dl=1 (linked by SubpopBench; pictures of "
+        "Visual Genome)"
+    )
+    needed: ClassVar[str] = "train/cat/cat(indoor)"
+    folders: ClassVar[tuple[str, ...]] = ("MetaShift-Cat-Dog-indoor-outdoor",)
+
+    @classmethod
+    def find(cls, root: str | Path, split_seed: int = 42) -> Self:
+        """Look the parts up; the arguments are those of :class:`~maskexp.data.MetaShift`.
+
+        Raises:
+            DatasetNotFoundError: if the root is missing.
+        """
+        return cls(cls.locate(root), split_seed)
+
+    def watched(self) -> list[Path]:
+        """Return the four folders."""
+        return [self.root / folder for folder in FOLDERS]
+
+    def rows(self) -> list[Row]:
+        """List the pictures and split them at random.
+
+        Raises:
+            DataError: if a folder has no pictures.
+        """
+        rows = []
+        for folder, (label, attr) in FOLDERS.items():
+            listed = pictures(self.root / folder)
+            if not listed:
+                raise DataError(f"{self.root / folder} has no pictures; extract the archive again")
+            images = [path.relative_to(self.root).as_posix() for path in listed]
+            rows += [Row(image, "train", label, image, attr) for image in images]
+        return _split(rows, self.split_seed)
+
+    def card(self, rows: list[Row]) -> Card:
+        """Describe the data."""
+        counts = Counter(row.split for row in rows)
+        found = {split: (counts[split],) for split in ("train", "val", "test")}
+        variant, notes = recognise(self.title, found, KNOWN_COUNTS)
+        notes.append(
+            "sizes of SubpopBench's split, drawn anew: its own draw depends on the order of a directory listing"
+        )
+        return Card(
+            name=self.name,
+            variant=variant,
+            classes=("dog", "cat"),
+            attributes=("outdoor", "indoor"),
+            licence="Visual Genome (CC BY 4.0)",
+            notes=tuple(notes),
+            builder={"name": self.name, "version": self.version, "split_seed": self.split_seed},
+        )
+
+
+def _split(rows: Sequence[Row], seed: int) -> list[Row]:
+    """Draw ``int(0.25 * n)`` test and ``int(0.1 * n)`` validation pictures from the rows in their order."""
+    order = np.random.default_rng(seed).permutation(len(rows))
+    tested, held = int(TEST_SHARE * len(rows)), int(VAL_SHARE * len(rows))
+    splits = dict.fromkeys(order[:tested].tolist(), "test") | dict.fromkeys(
+        order[tested : tested + held].tolist(), "val"
+    )
+    return [replace(row, split=splits.get(index, "train")) for index, row in enumerate(rows)]
