@@ -157,8 +157,12 @@ class TrainingCLI(LightningCLI):
         changed = differences({k: self.config_dump.get(k) for k in self.below}, self.below)
         for key, (new, old) in changed.items():
             note(f"{key}: {new!r} instead of {old!r} ({'the interrupted run' if self.verb == 'fit' else 'checkpoint'})")
-        if self.home is None and self.checkpoint and is_selected(self.checkpoint) and changed.keys() <= set(HARMLESS):
+        selected = self.checkpoint is not None and is_selected(self.checkpoint) and changed.keys() <= set(HARMLESS)
+        if self.home is None and self.checkpoint and selected:
             self.home = RunDirectory.of_checkpoint(self.checkpoint)
+        elif self.verb in ("validate", "test") and self.home is not None and self.home.holds_run and not selected:
+            note(f"not the numbers of the checkpoint that {self.home} selected: they get a directory of their own")
+            self.home = None
         if self.home is None:
             method, data = (short_name(self.settings[key].class_path) for key in ("model", "data"))
             self.home = run_directory(method, data)

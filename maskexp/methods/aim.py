@@ -129,5 +129,14 @@ class AIM(Method):
 
     @property
     def anneal_epochs(self) -> int:
-        """Epochs over which the target area falls to ``tau``."""
-        return round(self.anneal_fraction * (self.trainer.max_epochs or 0))
+        """Epochs over which the target area falls to ``tau``.
+
+        Raises:
+            ValueError: if a share of the epochs is asked for while their number is not bounded.
+        """
+        epochs = self.trainer.max_epochs
+        if self.anneal_fraction > 0 and (epochs is None or epochs < 0):
+            raise ValueError(
+                "AIM anneals its target area over the epochs: set trainer.max_epochs, or anneal_fraction to 0"
+            )
+        return round(self.anneal_fraction * (epochs or 0))

@@ -53,7 +53,8 @@ class Method(LightningModule, ABC):
         warmup_epochs: float = 1.0,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        # The loggers get the run's whole configuration instead.
+        self.save_hyperparameters(logger=False)
         self.backbone = backbone
         self.weights = weights
         self.frozen_backbone = frozen_backbone

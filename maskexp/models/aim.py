@@ -167,5 +167,7 @@ class AIMNetwork(Network):
     def _pool(self, features: Tensor, mask: Tensor) -> Tensor:
         """Average ``(B, C, h, w)`` over all or over the active positions; an empty mask gives zeros."""
         if self.pooling == "all":
-            return features.mean(dim=(2, 3))
-        return features.sum(dim=(2, 3)) / mask.to(features.dtype).sum(dim=(2, 3)).clamp(min=1)
+            pooled = features.mean(dim=(2, 3))
+        else:
+            pooled = features.sum(dim=(2, 3)) / mask.to(features.dtype).sum(dim=(2, 3)).clamp(min=1)
+        return pooled.to(self.head.weight.dtype)

@@ -160,10 +160,11 @@ def test_evaluation_of_the_selected_checkpoint_keeps_the_other_metrics(
 def test_other_numbers_get_a_directory_of_their_own(elsewhere: Path, trained: RunDirectory, maskexp: Command) -> None:
     before = trained.metrics_file.read_bytes()
     best, last = trained.checkpoints / "best.ckpt", trained.checkpoints / "last.ckpt"
-    for checkpoint, flags in ((best, ["--model.tau=0.9"]), (last, [])):
-        assert maskexp("test", "--ckpt_path", checkpoint, *CPU, *flags).code == 0
+    named = ["--run_dir", str(trained.path), "--ckpt_path=last"]
+    for start, flags in (([f"--ckpt_path={best}"], ["--model.tau=0.9"]), ([f"--ckpt_path={last}"], []), (named, [])):
+        assert maskexp("test", *start, *CPU, *flags).code == 0
     assert trained.metrics_file.read_bytes() == before
-    assert len(list((elsewhere / "runs" / "aim-syntheticbirds").iterdir())) == 2
+    assert len(list((elsewhere / "runs" / "aim-syntheticbirds").iterdir())) == 3
 
 
 # --- pitfall 1: who wins -------------------------------------------------------------------------------------------

@@ -64,6 +64,15 @@ def test_impossible_annealing_is_refused() -> None:
         AIM(anneal_fraction=2, **SMALL)
 
 
+def test_annealing_needs_a_bounded_training() -> None:
+    method = AIM(**SMALL)
+    method.trainer = Trainer(max_epochs=-1, accelerator="cpu", logger=False, enable_checkpointing=False)
+    with pytest.raises(ValueError, match=r"set trainer\.max_epochs"):
+        _ = method.anneal_epochs
+    method.anneal_fraction = 0.0
+    assert method.anneal_epochs == 0
+
+
 def test_masks_and_metrics_reach_the_log(birds: SyntheticBirds, trainer: Callable[..., Trainer]) -> None:
     run = trainer()
     run.fit(AIM(**SMALL), birds)

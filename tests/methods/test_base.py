@@ -74,7 +74,7 @@ def test_backbone_and_new_layers_learn_at_their_own_rates(method: Method, birds:
         )
 
 
-@pytest.mark.parametrize("precision", ["bf16-mixed", "64-true"])
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true", "64-true"])
 def test_other_precisions(
     method: Method, precision: str, birds: SyntheticBirds, trainer: Callable[..., Trainer]
 ) -> None:

@@ -1,8 +1,8 @@
 """Two kinds of birds that differ in shape alone.
 
 Water birds have a long neck and a long bill; land birds are stout, with the head on the body. Both stand on the same
-short legs: what tells the kinds apart is broad enough to fill a cell of a mask. Plumage, bill and legs draw their colours
-from one distribution for both kinds.
+short legs: what tells the kinds apart is broad enough to fill a cell of a mask. Plumage, bill and legs draw their
+colours from one distribution for both kinds.
 """
 
 from __future__ import annotations
