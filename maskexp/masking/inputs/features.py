@@ -48,8 +48,8 @@ class MaskedFeatures(Tensor):
         plain: the features as an ordinary tensor.
         visible: bool, the shape of the features with one channel.
         channel: the channel axis.
-        margin: ``(1, 1, h, w)`` bool, positions that an explicit padding layer added around the image; None if there
-            are none. They are constants of the network: neither visible nor to be filled.
+        margin: ``(1, 1, h, w)`` bool, positions that padding added around the image; None if there are none. They are
+            constants of the network: neither visible nor to be filled.
         propagation: what the whole forward pass shares.
         number: of these features among all of the pass.
         ancestors: the bit of each number that these features were computed from is set.

@@ -6,6 +6,7 @@ there is no threshold), and explicit padding around the image is neither visible
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -31,11 +32,19 @@ def convolution(
     """Convolve what neighbour padding makes of the features; the network's own zeros stay beyond the image border."""
     _require_maps(features, "conv2d")
     kernel, dilation, stride = _pair(weight.shape[2:]), _pair(dilation), _pair(stride)
-    reach = max(d * (k - 1) for d, k in zip(dilation, kernel, strict=True))
+    reaches = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+    reach = max(reaches)
     mode = features.propagation.padding
     around = _border(padding, kernel, dilation)
-    mask = F.pad(features.visible.float(), around)
-    visible = F.max_pool2d(mask, kernel, stride, 0, dilation) > 0 if reach or stride != (1, 1) else features.visible
+
+    def window(mask: Tensor) -> Tensor:
+        return F.max_pool2d(F.pad(mask, around), kernel, stride, 0, dilation)
+
+    moves = reach or stride != (1, 1) or any(around)
+    visible = window(features.visible.float()) > 0 if moves else features.visible
+    # Only a padding as wide as the kernel, or a layer of its own that pads, gives windows without any of the image.
+    beyond = features.margin is not None or around[3] > reaches[0] or around[1] > reaches[1]
+    margin = _outside(features, window) if beyond else None
     if mode == "neighbour" and reach:
         inside = None if features.margin is None else ~features.margin
         seen = neighbour_padding(features.plain, features.visible, reach, inside)
@@ -44,11 +53,11 @@ def convolution(
     else:
         seen = features.zeroed()
     if mode != "partial" or not reach:
-        return features.derive(F.conv2d(seen, weight, bias, stride, padding, dilation, groups), visible)
-    window = torch.full((1, 1, *kernel), 1 / (kernel[0] * kernel[1]), device=mask.device)
-    fraction = F.conv2d(mask, window, stride=stride, dilation=dilation)
+        return features.derive(F.conv2d(seen, weight, bias, stride, padding, dilation, groups), visible, margin=margin)
+    share = torch.full((1, 1, *kernel), 1 / (kernel[0] * kernel[1]), device=seen.device)
+    fraction = F.conv2d(F.pad(features.visible.float(), around), share, stride=stride, dilation=dilation)
     values = F.conv2d(seen, weight, None, stride, padding, dilation, groups) / (fraction + _EPSILON).to(seen.dtype)
-    return features.derive(values if bias is None else values + bias.view(1, -1, 1, 1), visible)
+    return features.derive(values if bias is None else values + bias.view(1, -1, 1, 1), visible, margin=margin)
 
 
 def max_pooling(features: MaskedFeatures, *args: Any, **kwargs: Any) -> MaskedFeatures:
@@ -61,15 +70,19 @@ def max_pooling(features: MaskedFeatures, *args: Any, **kwargs: Any) -> MaskedFe
     known = features.visible if features.margin is None else features.visible | features.margin
     values = F.max_pool2d(torch.where(known, features.plain, -torch.inf), *args, **kwargs)
     visible = F.max_pool2d(features.visible.float(), *args, **kwargs) > 0
+    margin = None if features.margin is None else _outside(features, lambda mask: F.max_pool2d(mask, *args, **kwargs))
     # Zero at once: infinities could turn a gradient into NaN.
-    return features.derive(torch.where(visible, values, 0), visible)
+    return features.derive(
+        torch.where(visible if margin is None else visible | margin, values, 0), visible, margin=margin
+    )
 
 
 def average_pooling(features: MaskedFeatures, *args: Any, **kwargs: Any) -> MaskedFeatures:
     """Average over a window in which hidden positions count as 0, as in the released code."""
     _require_maps(features, "avg_pool2d")
     visible = F.avg_pool2d(features.visible.float(), *args, **kwargs) > 0
-    return features.derive(F.avg_pool2d(features.zeroed(), *args, **kwargs), visible)
+    margin = None if features.margin is None else _outside(features, lambda mask: F.avg_pool2d(mask, *args, **kwargs))
+    return features.derive(F.avg_pool2d(features.zeroed(), *args, **kwargs), visible, margin=margin)
 
 
 def adaptive_average_pooling(features: MaskedFeatures, output_size: Any) -> Tensor:
@@ -77,6 +90,8 @@ def adaptive_average_pooling(features: MaskedFeatures, output_size: Any) -> Tens
     _require_maps(features, "adaptive_avg_pool2d")
     if output_size in (1, (1, 1), [1, 1]):
         return visible_mean(features, features.spatial, keepdim=True)
+    if features.margin is not None:
+        raise NoRuleError("adaptive_avg_pool2d right behind an explicit padding")
     visible = F.adaptive_avg_pool2d(features.visible.float(), output_size) > 0
     return features.derive(F.adaptive_avg_pool2d(features.zeroed(), output_size), visible)
 
@@ -141,6 +156,13 @@ RULES: dict[str, Rule] = {
     "pad": pad,
     "interpolate": interpolate,
 }
+
+
+def _outside(features: MaskedFeatures, window: Callable[[Tensor], Tensor]) -> Tensor | None:
+    """Return which windows hold nothing of the image, ``(1, 1, h', w')`` bool; None if there are none."""
+    inside = torch.ones_like(features.visible[:1]) if features.margin is None else ~features.margin
+    outside = window(inside.float()) == 0
+    return outside if bool(outside.any()) else None
 
 
 def _require_maps(features: Any, name: str) -> None:

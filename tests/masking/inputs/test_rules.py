@@ -140,6 +140,30 @@ def test_explicit_padding_is_neither_visible_nor_filled() -> None:
     assert not torch.equal(expected, torch.zeros_like(expected))
 
 
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [nn.Conv2d(1, 2, 3, padding="valid")],
+        [nn.Conv2d(1, 2, (3, 5), padding="same")],
+        [nn.Conv2d(1, 2, (2, 4), padding=(1, 2))],
+        # Windows with nothing of the image: they hold the bias, and the next layer sees it.
+        [nn.Conv2d(1, 2, 1, padding=(0, 2)), nn.BatchNorm2d(2), nn.Sigmoid(), nn.Conv2d(2, 2, 3)],
+        [nn.ZeroPad2d(4), nn.Conv2d(1, 2, 3), nn.Sigmoid(), nn.Conv2d(2, 2, 3, padding=1), nn.MaxPool2d(2)],
+        [nn.ConstantPad2d(4, 0.5), nn.MaxPool2d(2), nn.AvgPool2d(2), nn.Conv2d(1, 2, 3)],
+    ],
+)
+def test_every_padding_leaves_the_plain_network_alone(layers: list[nn.Module]) -> None:
+    made, image = nn.Sequential(*layers).eval(), torch.rand(6, 6)
+    with torch.no_grad():
+        assert torch.equal(_run(made, image.tolist()), made(image[None, None]))
+
+
+def test_windows_without_any_of_the_image_are_no_part_of_it() -> None:
+    nothing = _run(nn.Conv2d(1, 2, 1, padding=1), [[NAN] * 4] * 4)
+    assert (nothing[..., 1:-1, 1:-1] == 0).all()
+    assert (nothing[..., 0, :] != 0).all()
+
+
 def test_in_place_operations_change_what_others_hold() -> None:
     class InPlace(nn.Module):
         def forward(self, image: Tensor) -> Tensor:
