@@ -5,18 +5,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, default_collate
 
+from maskexp.data.batches import BatchReader, finished
+from maskexp.data.builders.prepared import cache_folder
 from maskexp.data.dataset import ManifestDataset
 from maskexp.data.errors import DataError
-from maskexp.data.geometry import EvaluationGeometry, Resize, TrainingGeometry
+from maskexp.data.geometry import EvaluationGeometry, Resize, ShortSide, TrainingGeometry
 from maskexp.data.manifest import ManifestTable
 from maskexp.data.photometry import jitter
-from maskexp.data.pixels import Pixels
+from maskexp.data.pixel_cache import PixelCache
+from maskexp.data.pixels import FilePixels, Pixels
 from maskexp.data.samplers import EpochSampler, ShardSampler
 from maskexp.types import Batch, DataSpec, ForegroundKind
 
@@ -47,7 +50,14 @@ class ImageDataModule(LightningDataModule, ABC):
         crop_fraction: share of the resized side that evaluation keeps, see :class:`EvaluationGeometry`.
         test_split: split that takes the part of ``test``, for data with several of them.
         predict_split: split that ``predict`` runs over.
+        cache: ``memmap`` decodes every picture once and keeps the pixels beside the manifests (``$MASKEXP_CACHE``, or
+            ``cache_dir`` where a data set has it). Evaluation sees the same pixels to the last bit; training crops from
+            pictures whose short side is ``cache_size`` at most, which ``notes`` say where it changes any.
+        cache_size: short side in pixels of the training pictures in the cache; 8/7 of ``image_size`` if not given (256
+            for 224). Smaller pictures are kept as they are.
     """
+
+    cache_dir: str | None = None
 
     def __init__(
         self,
@@ -67,12 +77,16 @@ class ImageDataModule(LightningDataModule, ABC):
         crop_fraction: float = 1.0,
         test_split: str = "test",
         predict_split: str = "test",
+        cache: Literal["memmap"] | None = None,
+        cache_size: int | None = None,
     ) -> None:
         super().__init__()
         if not 0 < crop_fraction <= 1:
             raise DataError(f"crop_fraction is {crop_fraction}; it must be in (0, 1]")
         if not 0 <= photometric <= 1:
             raise DataError(f"photometric is {photometric}; it must be in [0, 1]")
+        if cache_size is not None and (cache is None or cache_size < 1):
+            raise DataError(f"cache_size is {cache_size}; it must be at least 1 and belongs to `cache: memmap`")
         # Kept in checkpoints, so that they say how their images were prepared; the logger gets the run's whole config.
         self.save_hyperparameters(logger=False)
         self.hparams.update({name: str(value) for name, value in self.hparams.items() if isinstance(value, Path)})
@@ -86,6 +100,8 @@ class ImageDataModule(LightningDataModule, ABC):
         self.predict_split = predict_split
         self.evaluation = EvaluationGeometry(image_size, resize, crop_fraction)
         self.training = TrainingGeometry(image_size, crop_scale, crop_ratio, flip, rotation, seed, self.evaluation)
+        self.cache = cache
+        self.frozen = ShortSide(cache_size or round(image_size * 8 / 7))
         self._requested_foreground = foreground
         self._table: ManifestTable | None = None
         self._datasets: dict[str, ManifestDataset] = {}
@@ -149,7 +165,7 @@ class ImageDataModule(LightningDataModule, ABC):
     @property
     def notes(self) -> list[str]:
         """What every output made from this data has to say."""
-        return list(self.table.card.notes)
+        return [*self.table.card.notes, *self._notes_of_cache()]
 
     def dataset(self, split: str) -> ManifestDataset:
         """Return one split; ``test`` is the split that was chosen to take its part.
@@ -161,7 +177,16 @@ class ImageDataModule(LightningDataModule, ABC):
         if split not in self._datasets:
             self.table.split(split)
             pixels = self.pixels(split)
-            self._datasets[split] = ManifestDataset(self.table, split, pixels, self.evaluation, self.training)
+            cached = None if self.cache is None else self._cached(split, pixels)
+            self._datasets[split] = ManifestDataset(
+                self.table,
+                split,
+                pixels,
+                self.evaluation,
+                self.training,
+                evaluated=None if split == "train" else cached,
+                trainable=cached if split == "train" else None,
+            )
         return self._datasets[split]
 
     def fetch(self, split: str, indices: Sequence[int]) -> Batch:
@@ -206,6 +231,31 @@ class ImageDataModule(LightningDataModule, ABC):
             images = jitter(images, self.photometric)
         return {**batch, "image": images}
 
+    def _cached(self, split: str, pixels: Pixels) -> Pixels:
+        """Open the cache of a split: training needs whole pictures, all others are stored as evaluation sees them."""
+        if not isinstance(pixels, FilePixels):
+            raise DataError(
+                f"the pictures of {self.table.card.name} lie in memory already, there is nothing to cache; leave "
+                "`cache` away"
+            )
+        geometry = self.frozen if split == "train" else self.evaluation
+        folder, workers = cache_folder(self.cache_dir), max(self.num_workers, 1)
+        return PixelCache(folder, self.table, split, pixels, geometry, workers).open()
+
+    def _notes_of_cache(self) -> list[str]:
+        """Say how many training pictures the cache changes."""
+        if self.cache is None or "train" not in self.table.splits:
+            return []
+        rows = self.table.split("train")
+        # A size of 0 is unknown, and may be a large one.
+        changed = sum(not row.width or self.frozen.shrinks(row.height, row.width) for row in rows)
+        if not changed:
+            return []
+        return [
+            f"training crops come from a cache with a short side of {self.frozen.limit} pixels, not from the files; "
+            f"this shrank {changed} of {len(rows)} pictures"
+        ]
+
     def _evaluation_loader(self, split: str) -> DataLoader[Any]:
         sampler = ShardSampler(len(self.dataset(split)), *self._rank())
         return self._loader(split, sampler, self.eval_batch_size, drop_last=False)
@@ -214,10 +264,11 @@ class ImageDataModule(LightningDataModule, ABC):
         self, split: str, sampler: EpochSampler | ShardSampler, batch_size: int, drop_last: bool
     ) -> DataLoader[Any]:
         return DataLoader(
-            self.dataset(split),
+            BatchReader(self.dataset(split)),
             batch_size=batch_size,
             sampler=sampler,
             num_workers=self.num_workers,
+            collate_fn=finished,
             pin_memory=torch.cuda.is_available(),
             drop_last=drop_last,
             persistent_workers=self.num_workers > 0,

@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from maskexp.data.geometry import EvaluationGeometry, TrainingGeometry
 from maskexp.data.manifest import ManifestTable
 from maskexp.data.pixels import Pixels
 
-__all__ = ["ManifestDataset"]
+__all__ = ["THRESHOLD", "Key", "ManifestDataset"]
 
+Key = int | tuple[int, int]
+"""A row, or (epoch, row)."""
 THRESHOLD = 128  # of the soft foreground, 0..255: one half, rounded up
 
 
@@ -31,6 +35,8 @@ class ManifestDataset(Dataset[dict[str, Any]]):
         pixels: where the pixels of this split come from.
         evaluation: geometry of evaluation.
         training: geometry of training.
+        evaluated: pictures after the geometry of evaluation, if they are cached.
+        trainable: pictures that training starts from instead of ``pixels``, if they are cached.
 
     Attributes:
         ids: ``(N,)`` str, ids of the samples.
@@ -48,9 +54,12 @@ class ManifestDataset(Dataset[dict[str, Any]]):
         pixels: Pixels,
         evaluation: EvaluationGeometry,
         training: TrainingGeometry,
+        evaluated: Pixels | None = None,
+        trainable: Pixels | None = None,
     ) -> None:
         rows = table.split(split)
         self.split, self.pixels, self.evaluation, self.training = split, pixels, evaluation, training
+        self.evaluated, self.trainable = evaluated, trainable or pixels
         self.num_groups = len(table.card.group_names)
         self.ids = np.array([row.id for row in rows], np.str_)
         self.flags = np.array([row.flags for row in rows], np.str_)
@@ -67,17 +76,25 @@ class ManifestDataset(Dataset[dict[str, Any]]):
         """Return ``(G,)`` int64, the number of samples per group."""
         return np.bincount(self.group[self.group >= 0], minlength=self.num_groups)
 
-    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
+    def __getitem__(self, key: Key) -> dict[str, Any]:
         """Return the sample ``index``, or its augmentation for a pair ``(epoch, index)``."""
-        epoch, index = key if isinstance(key, tuple) else (None, key)
-        pixels = self.pixels.read(index)
-        moved = self.evaluation(pixels) if epoch is None else self.training(pixels, epoch, index)
+        index = key[1] if isinstance(key, tuple) else key
+        moved = self.moved(key)
         return {
             "image": moved[:3],
             "label": int(self.label[index]),
             "attribute": int(self.attribute[index]),
             "group": int(self.group[index]),
-            "foreground": moved[3:] >= THRESHOLD,
+            "foreground": moved[3:] >= THRESHOLD if len(moved) == 4 else torch.zeros_like(moved[:1], dtype=torch.bool),
             "has_foreground": bool(self.has_foreground[index]),
             "index": int(index),
         }
+
+    def moved(self, key: Key) -> Tensor:
+        """Return a sample's pixels after the geometry, uint8 ``(4, S, S)``, see :meth:`Pixels.read`."""
+        if isinstance(key, tuple):
+            epoch, index = key
+            return self.training(self.trainable.read(index), epoch, index)
+        if self.evaluated is not None:
+            return self.evaluated.read(key)
+        return self.evaluation(self.pixels.read(key))

@@ -124,9 +124,9 @@ class TrainingGeometry:
             pixels = self.evaluation(pixels)
         else:
             box = self.crop.make_params([pixels])
-            pixels = F.resized_crop(pixels, **box, size=[self.image_size, self.image_size], antialias=True)
+            pixels = F.resized_crop_image(pixels, **box, size=[self.image_size, self.image_size], antialias=True)
         if self.flip and torch.rand(1) < 0.5:
-            pixels = F.horizontal_flip(pixels)
+            pixels = F.horizontal_flip_image(pixels)
         return pixels
 
 

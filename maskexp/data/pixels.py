@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from maskexp.data.builders.prepared import in_parallel
 from maskexp.data.decode import read_mask, read_rgb
 from maskexp.data.errors import DataError
 from maskexp.data.manifest import Row
@@ -25,7 +27,10 @@ class Pixels(Protocol):
     """``(N,)`` bool, which samples have ground truth."""
 
     def read(self, index: int) -> Tensor:
-        """Return uint8 ``(4, H, W)``: RGB, and the soft foreground (0 where there is none)."""
+        """Return uint8 ``(4, H, W)``: RGB, and the soft foreground (0 where there is none).
+
+        Where no sample of the split has one, the fourth channel may be left out.
+        """
         ...
 
 
@@ -62,7 +67,7 @@ class FilePixels:
     def __init__(
         self, rows: Sequence[Row], foreground: ForegroundKind, root: Path, mask_root: Path | None = None
     ) -> None:
-        self.root, self.mask_root = root, mask_root or root
+        self.root, self.mask_root, self.foreground = root, mask_root or root, foreground
         # Arrays of bytes: lists of str would be copied page by page into every forked worker.
         self.images = np.array([row.image.encode() for row in rows], np.bytes_)
         self.masks = np.array([row.mask.encode() if foreground == "segmentation" else b"" for row in rows], np.bytes_)
@@ -84,10 +89,22 @@ class FilePixels:
             image = read_rgb(path)
             region = self._region(index, path, image.shape[1], image.shape[2])
         except FileNotFoundError as error:
-            raise DataError(
-                f"{error.filename} is missing although the manifest lists it; run `maskexp data check`"
-            ) from error
+            raise _missing(error) from error
         return torch.cat([image, region])
+
+    def fingerprint(self) -> str:
+        """Return a hash over sizes and times of all files: another one means that their content may have changed.
+
+        Raises:
+            DataError: if a file is missing.
+        """
+        images = [self.root / name.decode() for name in self.images]
+        masks = [self.mask_root / name.decode() for name in self.masks if name]
+        try:
+            states = in_parallel(_state, [*images, *masks])
+        except FileNotFoundError as error:
+            raise _missing(error) from error
+        return hashlib.sha256(repr(states).encode()).hexdigest()
 
     def _region(self, index: int, image: Path, height: int, width: int) -> Tensor:
         """Return the soft foreground uint8 ``(1, height, width)``."""
@@ -106,3 +123,13 @@ class FilePixels:
                 x0, y0, x1, y1 = (max(round(float(corner)), 0) for corner in box)
                 region[:, y0:y1, x0:x1] = 255
         return region
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Return size and time of the last change."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _missing(error: FileNotFoundError) -> DataError:
+    return DataError(f"{error.filename} is missing although the manifest lists it; run `maskexp data check`")

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, default_collate
+
+from maskexp.data.batches import BatchReader, finished
+from maskexp.data.dataset import ManifestDataset
+from maskexp.data.pixels import MemoryPixels
+from maskexp.types import Batch
+from tests.data.test_dataset import make
+
+
+def without_foreground() -> ManifestDataset:
+    dataset = make()
+    dataset.has_foreground = np.zeros(len(dataset), bool)
+    assert isinstance(dataset.pixels, MemoryPixels)
+    dataset.pixels.values[:, 3] = 0
+    return dataset
+
+
+def same(first: Batch, second: Batch) -> bool:
+    """Compare values, types and order of the keys that matter: all."""
+    assert set(first) == set(second) == set(Batch.__annotations__)
+    return all(
+        torch.equal(first[key], second[key]) and first[key].dtype == second[key].dtype  # type: ignore[literal-required]
+        for key in first
+    )
+
+
+@pytest.mark.parametrize("with_foreground", [True, False])
+def test_batch_is_what_collating_the_samples_gives(with_foreground: bool) -> None:
+    dataset = make() if with_foreground else without_foreground()
+    reader = BatchReader(dataset)
+
+    for keys in ([3, 0, 5], [(1, 4), (2, 4), (1, 0)]):
+        assert same(reader.__getitems__(keys), default_collate([dataset[key] for key in keys]))
+    assert len(reader) == len(dataset)
+    assert reader[2]["index"] == 2
+
+
+def test_processes_share_what_they_load() -> None:
+    expected = BatchReader(make()).__getitems__([0, 1, 2, 3])
+
+    batch = next(iter(DataLoader(BatchReader(make()), 4, num_workers=1, collate_fn=finished)))
+
+    assert same(expected, batch)
+    assert batch["image"].is_shared()
+    assert batch["image"].is_contiguous()
