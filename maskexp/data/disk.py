@@ -1,0 +1,81 @@
+"""What every command that writes much data needs: room on the disk, a lock, and a progress bar on stderr."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from maskexp.data.errors import DataError
+
+__all__ = ["alone", "bytes_bar", "files_bar", "require_space"]
+
+
+def require_space(folder: Path, needed: int, what: str) -> None:
+    """Make sure that the disk of a folder, which need not exist yet, has room.
+
+    Args:
+        folder: where ``what`` is going to be written.
+        needed: bytes.
+        what: for the message.
+
+    Raises:
+        DataError: if there is too little room.
+    """
+    existing = next(path for path in (folder, *folder.resolve().parents) if path.is_dir())
+    free = shutil.disk_usage(existing).free
+    if free < needed:
+        raise DataError(
+            f"{what} needs about {_readable(needed)} but the disk of {existing} has {_readable(free)} left; make room "
+            "or choose another folder"
+        )
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Let one process at a time write a folder; another one says that it waits, and waits."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.parent / f".{folder.name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        logging.getLogger(__name__).warning("another process is writing %s; waiting for it", folder)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def files_bar() -> Progress:
+    """Return a progress bar that counts files."""
+    return _bar(MofNCompleteColumn())
+
+
+def bytes_bar() -> Progress:
+    """Return a progress bar of what is read or downloaded, in bytes."""
+    return _bar(TaskProgressColumn(), TransferSpeedColumn())
+
+
+def _bar(*columns: MofNCompleteColumn | TaskProgressColumn | TransferSpeedColumn) -> Progress:
+    text = TextColumn("{task.description}")
+    return Progress(text, BarColumn(), *columns, TimeRemainingColumn(), console=Console(stderr=True))
+
+
+def _readable(size: int) -> str:
+    """Return a number of bytes in words."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
