@@ -1,4 +1,4 @@
-"""``maskexp data list`` and ``maskexp data check``, without torch."""
+"""``maskexp data``: list, check, make and prepare, without torch."""
 
 from __future__ import annotations
 
@@ -7,29 +7,37 @@ import json
 import sys
 from collections.abc import Sequence
 
+from maskexp.cli.data_make import make
+from maskexp.cli.data_prepare import prepare
 from maskexp.cli.errors import CommandError, did_you_mean
 from maskexp.data.catalog import CATALOG
 from maskexp.data.check import CHECKABLE, PLACES, Report, check_data
 
 __all__ = ["run"]
 
-ACTIONS = ("list", "check")
+USAGES = (
+    *("list", "check NAME ROOT [options]", "prepare NAME [ROOT] [options]"),
+    "make waterbirds|travelingbirds OUT [options]",
+)
 SHOWN = 5
 """Items of a finding that the terminal shows."""
 
 
 def run(verb: str, args: Sequence[str]) -> int:
-    """List the data sets, or check one; the exit code of a check is 1 if it found an error."""
+    """Do what ``data`` was asked for; the exit code of a check is 1 if it found an error."""
     if not args or args[0] in ("-h", "--help"):
-        sys.stdout.write(f"usage: maskexp {verb} list\n       maskexp {verb} check NAME ROOT [options]\n")
+        usages = "\n       ".join(f"maskexp {verb} {usage}" for usage in USAGES)
+        sys.stdout.write(f"usage: {usages}\n\n  maskexp {verb} ACTION --help  what an action takes\n")
         return 0
     action, rest = args[0], args[1:]
     if action not in ACTIONS:
         raise CommandError(f"maskexp {verb} has no action {action!r}; {did_you_mean(action, ACTIONS)}")
-    return _list() if action == "list" else _check(rest)
+    return ACTIONS[action](rest)
 
 
-def _list() -> int:
+def _list(args: Sequence[str]) -> int:
+    if args:
+        raise CommandError(f"maskexp data list takes no arguments, but got {' '.join(args)}")
     for entry in CATALOG:
         facts = {"images": entry.images, "foreground": entry.foreground, "get": entry.get, "licence": entry.licence}
         sys.stdout.write(f"{entry.name}: {entry.summary}\n")
@@ -80,3 +88,6 @@ def _text(report: Report) -> str:
         if len(finding.items) > SHOWN:
             lines.append(f"    … and {len(finding.items) - SHOWN} more (--json shows all)")
     return "\n".join(lines) + "\n"
+
+
+ACTIONS = {"list": _list, "check": _check, "prepare": prepare, "make": make}

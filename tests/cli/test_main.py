@@ -29,6 +29,8 @@ sys.exit(f"imported {heavy}") if heavy else sys.exit(code)
         (["tset"], 2),
         (["data", "list"], 0),
         (["data", "--help"], 0),
+        (["data", "make", "--help"], 0),
+        (["data", "prepare", "--help"], 0),
         (["data", "lst"], 2),
     ],
 )
