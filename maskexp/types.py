@@ -69,13 +69,14 @@ class Prediction:
 
 
 def resize_map(values: Tensor, size: tuple[int, int], interpolation: Interpolation) -> Tensor:
-    """Resize maps ``(B, 1, h, w)`` to ``size`` as float32, by cell (``nearest``) or smoothly (``bilinear``)."""
+    """Resize maps ``(B, 1, h, w)`` in [0, 1] to ``size`` as float32, by cell (``nearest``) or smoothly (``bilinear``)."""
     values = values.float()
     if values.shape[-2:] == size:
         return values
     if interpolation == "nearest":
         return F.interpolate(values, size=size, mode="nearest")
-    return F.interpolate(values, size=size, mode="bilinear", align_corners=False)
+    # Weights that are rounded can sum to a little more than 1.
+    return F.interpolate(values, size=size, mode="bilinear", align_corners=False).clamp(0, 1)
 
 
 @dataclass(frozen=True, slots=True)

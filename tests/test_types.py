@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from maskexp.types import DataSpec, Prediction
+from maskexp.types import DataSpec, Prediction, resize_map
 
 SPEC = DataSpec(
     name="toy",
@@ -47,3 +47,8 @@ def test_attribution_extends_to_pixels_as_the_prediction_says() -> None:
     assert binary.sum() == 4
     assert smooth.unique().numel() > 2
     assert Prediction(torch.zeros(1, 2)).attribution_at((4, 4)) is None
+
+
+def test_a_smooth_map_stays_in_its_range() -> None:
+    for side in range(2, 60):
+        assert resize_map(torch.ones(1, 1, 3, 3), (side, side), "bilinear").max() <= 1
