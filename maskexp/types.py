@@ -69,7 +69,7 @@ class Prediction:
 
 
 def resize_map(values: Tensor, size: tuple[int, int], interpolation: Interpolation) -> Tensor:
-    """Resize maps ``(B, 1, h, w)`` in [0, 1] to ``size`` as float32, by cell (``nearest``) or smoothly (``bilinear``)."""
+    """Resize maps ``(B, 1, h, w)`` in [0, 1] to ``size`` as float32, by ``nearest`` cell or ``bilinear``, smoothly."""
     values = values.float()
     if values.shape[-2:] == size:
         return values

@@ -19,7 +19,7 @@ __all__ = ["decoder_name", "read_mask", "read_rgb"]
 def _torchcodec() -> Callable[..., Tensor] | None:
     """Return torchcodec's image decoder, or None where it is absent or was built for another torch."""
     try:
-        from torchcodec.decoders import decode_image  # type: ignore[attr-defined]
+        from torchcodec.decoders import decode_image
     except (ImportError, OSError, RuntimeError) as error:
         if not isinstance(error, ModuleNotFoundError):
             warnings.warn(f"torchcodec is installed but does not load, Pillow decodes instead: {error}", stacklevel=2)
