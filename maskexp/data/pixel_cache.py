@@ -20,13 +20,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
 from maskexp.data.decode import decoder_name
+from maskexp.data.disk import alone
 from maskexp.data.errors import DataError
 from maskexp.data.geometry import EvaluationGeometry, ShortSide
 from maskexp.data.manifest import ManifestTable
@@ -128,8 +128,7 @@ class PixelCache:
         """
         place = self.place
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(place.with_name(place.name + ".lock")):
+            with alone(place):
                 state = self.pixels.fingerprint()
                 if place.exists() and (trouble := self._trouble(place, state)):
                     warnings.warn(f"the cache {place} {trouble}; it is built anew", stacklevel=2)
