@@ -9,11 +9,11 @@ from typing import Any, Literal, cast
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
-from torch.nn import ModuleDict
+from torch.nn import ModuleDict, ModuleList
 
 from maskexp.attribution import grad_cam
+from maskexp.evaluation import Curves, Evaluation, Standard
 from maskexp.methods.checkpoint import check_classes, data_spec, describe
-from maskexp.methods.evaluation import Evaluation
 from maskexp.methods.optimization import Optimizer, Schedule, cosine_with_warmup, parameter_groups
 from maskexp.models.backbones import HUB
 from maskexp.models.network import Network
@@ -38,6 +38,10 @@ class Method(LightningModule, ABC):
         warmup_epochs: epochs of linear warm-up; may be a fraction.
 
     The optimisation defaults are ours: AIM's are not published. Never report them as a paper's.
+
+    Attributes:
+        test_evaluations: what a test asks beyond :class:`~maskexp.evaluation.Standard`; set it before the test.
+        curves: what the last test left to be plotted.
     """
 
     def __init__(
@@ -65,6 +69,8 @@ class Method(LightningModule, ABC):
         self.schedule = schedule
         self.warmup_epochs = warmup_epochs
         self.spec: DataSpec | None = None
+        self.test_evaluations: list[Evaluation] = []
+        self.curves: list[Curves] = []
 
     # --- what a method defines -----------------------------------------------------------------------------------
 
@@ -98,8 +104,12 @@ class Method(LightningModule, ABC):
         """
         spec = cast(Any, self.trainer).datamodule.spec
         self.build(spec, self.weights if stage == "fit" else None)
-        stages = self.network.masked_stages
-        self.evaluations = ModuleDict({split: Evaluation(spec, stages) for split in ("val", "test")})
+        calibrated = [extra for extra in self.test_evaluations if stage == "validate" and extra.needs_validation]
+        chosen = {"val": calibrated, "test": self.test_evaluations if stage == "test" else []}
+        self.evaluations = ModuleDict({split: ModuleList([Standard(), *extra]) for split, extra in chosen.items()})
+        for evaluation in self.evaluations.values():
+            for each in cast(ModuleList, evaluation):
+                cast(Evaluation, each).prepare(spec, self.network)
 
     def forward(self, images: Tensor) -> Prediction:
         """Return the network's prediction for images ``(B, 3, H, W)`` in [0, 1]."""
@@ -166,15 +176,27 @@ class Method(LightningModule, ABC):
 
     def _count(self, split: Literal["val", "test"], batch: Batch) -> None:
         # Attributions are of the labelled class, not the predicted one, as in Rao et al., ICCV 2023.
-        evaluation = cast(Evaluation, self.evaluations[split])
-        evaluation.update(self.explain(batch["image"], batch["label"]), batch)
+        prediction = self.explain(batch["image"], batch["label"])
+        for evaluation in self._evaluations(split):
+            evaluation.update(self, batch, prediction)
 
     def _report(self, split: Literal["val", "test"]) -> None:
         # Metric.compute() has already reduced over ranks: every rank logs the same numbers.
-        evaluation = cast(Evaluation, self.evaluations[split])
-        values = evaluation.compute()
-        evaluation.reset()
+        values: dict[str, Tensor] = {}
+        self.curves = []
+        for evaluation in self._evaluations(split):
+            answers = evaluation.compute()
+            if twice := sorted(values.keys() & answers.keys()):
+                raise ValueError(f"two evaluations answer {', '.join(twice)}; name each evaluation once")
+            values |= answers
+            self.curves += evaluation.curves()
+            if split == "val" and evaluation.needs_validation:
+                evaluation.calibrate()
+            evaluation.reset()
         self.log_dict({f"{split}/{name}": value.float() for name, value in values.items()}, rank_zero_only=False)
+
+    def _evaluations(self, split: Literal["val", "test"]) -> list[Evaluation]:
+        return [cast(Evaluation, evaluation) for evaluation in cast(ModuleList, self.evaluations[split])]
 
     # --- optimisation --------------------------------------------------------------------------------------------
 

@@ -14,9 +14,11 @@ class Network(nn.Module, ABC):
 
     Attributes:
         masked_stages: how many masks a prediction holds.
+        reported: names of the ``extras`` of a prediction, one number an image, that are averaged over a split.
     """
 
     masked_stages: int = 0
+    reported: tuple[str, ...] = ()
 
     @abstractmethod
     def forward(self, images: Tensor) -> Prediction:

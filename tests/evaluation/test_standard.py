@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 import torch
 
-from maskexp.methods.evaluation import Evaluation
+from maskexp.evaluation import Standard, Subject
+from maskexp.models.network import Network
 from maskexp.types import Batch, DataSpec, Prediction
 
 SPEC = DataSpec(
@@ -27,6 +30,31 @@ def batch() -> Batch:
     }
 
 
+class Plain(Network):
+    """A network that is asked for nothing but what it is."""
+
+    def forward(self, images: torch.Tensor) -> Prediction:
+        return Prediction(logits=images.mean(dim=(2, 3)))
+
+    def classify(self, features: torch.Tensor) -> torch.Tensor:
+        return features
+
+    def backbone_parameters(self) -> list[torch.nn.Parameter]:
+        return []
+
+
+def standard(spec: DataSpec = SPEC, masked_stages: int = 0, reported: tuple[str, ...] = ()) -> Standard:
+    network = Plain()
+    network.masked_stages, network.reported = masked_stages, reported
+    evaluation = Standard()
+    evaluation.prepare(spec, network)
+    return evaluation
+
+
+def count(evaluation: Standard, prediction: Prediction) -> None:
+    evaluation.update(cast(Subject, None), batch(), prediction)
+
+
 def test_masks_are_judged_by_cell_and_grad_cam_smoothly() -> None:
     mask = torch.zeros(2, 1, 2, 2)
     mask[:, :, 0, 0] = 1
@@ -37,8 +65,8 @@ def test_masks_are_judged_by_cell_and_grad_cam_smoothly() -> None:
         interpolation="nearest",
         extras={"grad_cam": mask},
     )
-    evaluation = Evaluation(SPEC, masked_stages=1)
-    evaluation.update(prediction, batch())
+    evaluation = standard(masked_stages=1)
+    count(evaluation, prediction)
     values = {name: value.item() for name, value in evaluation.compute().items()}
     assert values["acc"] == 0.5
     assert values["epg"] == 1.0
@@ -48,7 +76,7 @@ def test_masks_are_judged_by_cell_and_grad_cam_smoothly() -> None:
     assert list(values).index("epg_baseline") == list(values).index("epg") + 1
     assert values["mask_area"] == values["mask_area_stage_1"] == 0.25
     evaluation.reset()
-    evaluation.update(prediction, batch())
+    count(evaluation, prediction)
     assert evaluation.compute()["acc"].item() == pytest.approx(0.5)
 
 
@@ -56,9 +84,9 @@ def test_metrics_that_agree_after_the_first_batch_stay_apart() -> None:
     """As they would not in a MetricCollection, whose compute groups merge what coincides in the first batch."""
     inside, outside = torch.zeros(2, 1, 4, 4), torch.zeros(2, 1, 4, 4)
     inside[..., 0, 0], outside[..., 3, 3] = 1, 1
-    evaluation = Evaluation(SPEC)
+    evaluation = standard()
     for cam in (inside, outside):
-        evaluation.update(Prediction(torch.zeros(2, 2), inside, extras={"grad_cam": cam}), batch())
+        count(evaluation, Prediction(torch.zeros(2, 2), inside, extras={"grad_cam": cam}))
     values = evaluation.compute()
     assert (values["epg"], values["epg_grad_cam"]) == (1.0, 0.5)
     assert values["pxap"] > values["pxap_grad_cam"]
@@ -66,6 +94,18 @@ def test_metrics_that_agree_after_the_first_batch_stay_apart() -> None:
 
 def test_without_foreground_nothing_is_localised() -> None:
     plain = DataSpec.from_dict(SPEC.to_dict() | {"foreground": "none"})
-    evaluation = Evaluation(plain)
-    evaluation.update(Prediction(torch.zeros(2, 2)), batch())
+    evaluation = standard(plain)
+    count(evaluation, Prediction(torch.zeros(2, 2)))
     assert not any(name.startswith(("epg", "pxap", "mask")) for name in evaluation.compute())
+
+
+def test_what_a_network_reports_is_averaged_over_images_not_batches() -> None:
+    evaluation = standard(reported=("macs",))
+    for macs in (torch.tensor([1.0, 2.0]), torch.tensor([6.0])):
+        count(
+            evaluation,
+            Prediction(
+                torch.zeros(2, 2), torch.zeros(2, 1, 2, 2), extras={"grad_cam": torch.zeros(2, 1, 2, 2), "macs": macs}
+            ),
+        )
+    assert evaluation.compute()["macs"].item() == 3.0

@@ -1,0 +1,101 @@
+"""What all evaluations have in common: a question that is put to a trained classifier batch by batch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from maskexp.models.network import Network
+from maskexp.types import Batch, DataSpec, Prediction
+
+__all__ = ["Curves", "Evaluation", "Subject"]
+
+
+class Subject(Protocol):
+    """The classifier that is judged; every :class:`~maskexp.methods.Method` is one."""
+
+    @property
+    def network(self) -> Network:
+        """The network behind the predictions, in evaluation mode."""
+        ...
+
+    def __call__(self, images: Tensor) -> Prediction:
+        """Return the prediction for images ``(B, 3, H, W)`` in [0, 1]."""
+        ...
+
+    def explain(self, images: Tensor, target: Tensor | None = None) -> Prediction:
+        """Return the prediction with an attribution, and Grad-CAM of ``target`` under ``extras["grad_cam"]``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Lines over one axis: what stands behind a number, for a plot and a table.
+
+    Attributes:
+        name: of the file, e.g. ``missingness/accuracy``.
+        x_label: what the axis below is, with its unit.
+        y_label: what the axis at the left is.
+        x: the positions that all lines share.
+        lines: the values of each line by its name in the legend, as many as positions.
+    """
+
+    name: str
+    x_label: str
+    y_label: str
+    x: Sequence[float]
+    lines: Mapping[str, Sequence[float]]
+
+
+class Evaluation(nn.Module, ABC):
+    """One question asked of a trained classifier.
+
+    Its arguments are plain values, so that a configuration can name it. All metrics exist after :meth:`prepare`, so
+    that every rank reduces the same ones even if it has seen no batch; their states are sums, so that any split into
+    batches and ranks gives the same answer.
+
+    Attributes:
+        needs_validation: whether :meth:`calibrate` has to be called on the validation split before the test.
+    """
+
+    needs_validation: bool = False
+
+    @abstractmethod
+    def prepare(self, spec: DataSpec, network: Network) -> None:
+        """Create the metrics for this data and network.
+
+        Raises:
+            ValueError: if the data or the network cannot be judged so, in one sentence that says why.
+        """
+
+    @abstractmethod
+    def update(self, subject: Subject, batch: Batch, prediction: Prediction) -> None:
+        """Count a batch.
+
+        Args:
+            subject: the classifier, for whatever else it has to be asked.
+            batch: images and truth.
+            prediction: ``subject.explain(batch["image"], batch["label"])``, computed once for all evaluations.
+        """
+
+    @abstractmethod
+    def compute(self) -> dict[str, Tensor]:
+        """Return scalars by name, over every rank; parts of a name are separated by ``/``."""
+
+    def curves(self) -> list[Curves]:
+        """Return what should be plotted, over every rank; called after :meth:`compute`, before :meth:`reset`."""
+        return []
+
+    def calibrate(self) -> None:
+        """Take from the validation split, which has just been counted, whatever a test must not choose on itself."""
+
+    def reset(self) -> None:
+        """Forget all batches."""
+        for module in self.modules():
+            if isinstance(module, Metric):
+                module.reset()

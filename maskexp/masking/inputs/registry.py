@@ -1,0 +1,47 @@
+"""Ways of hiding by name, for configurations and command lines."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from maskexp.masking.inputs.fills import Black, Blur, Colour, EdgeSmoothed, Grey, Mean, Noise
+from maskexp.masking.inputs.interface import InputMasking
+from maskexp.masking.inputs.layer_masking import LayerMasking, PartialConvolution
+from maskexp.masking.inputs.token_dropping import TokenDropping
+
+_BY_NAME: dict[str, Callable[[], InputMasking]] = {
+    "black": Black,
+    "grey": Grey,
+    "mean": Mean,
+    "edge_smoothed": EdgeSmoothed,
+    "blur": Blur,
+    "noise": Noise,
+    "layer": LayerMasking,
+    "partial_convolution": PartialConvolution,
+    "token_dropping": TokenDropping,
+}
+HIDING_NAMES: tuple[str, ...] = tuple(_BY_NAME)
+"""The names that :func:`create_hiding` knows, beside colours."""
+
+
+def create_hiding(name: str) -> InputMasking:
+    """Return a way of hiding with its default settings.
+
+    Args:
+        name: one of :data:`HIDING_NAMES`, or a colour as ``#rrggbb``.
+
+    Raises:
+        ValueError: if there is no such way of hiding.
+
+    Example:
+        >>> create_hiding("#ff0000")
+        Colour(colour=(1.0, 0.0, 0.0))
+    """
+    if name in _BY_NAME:
+        return _BY_NAME[name]()
+    if re.fullmatch(r"#[0-9a-fA-F]{6}", name):
+        return Colour(tuple(int(name[i : i + 2], 16) / 255 for i in (1, 3, 5)))
+    raise ValueError(
+        f"there is no way of hiding called {name!r}; choose {', '.join(HIDING_NAMES)}, or a colour such as #7f7f7f"
+    )
