@@ -16,6 +16,9 @@ from maskexp.cli.errors import did_you_mean
 
 __all__ = ["explain_parser_error"]
 
+_CHOICE = r"(?:\{'class_path': ')?([\w./-]+)"
+_SINGULAR = {"evaluations": "evaluation"}
+
 
 def explain_parser_error(
     message: str,
@@ -28,7 +31,7 @@ def explain_parser_error(
     Args:
         message: as jsonargparse wrote it.
         keys: dotted keys that the parser knows.
-        classes: names of the classes that can be chosen, by section: ``model``, ``data``.
+        classes: names of the classes that can be chosen, by section: ``model``, ``data``, ``evaluations``.
         configuration: what was read from files, to name the one that is to blame.
     """
     section = _found(r'Parser key "(\w+)"', message)
@@ -38,8 +41,11 @@ def explain_parser_error(
     if missing := _found(r"arguments are required: ([\w., ]+)", message):
         return _missing(missing, class_path, section, classes)
     if section is not None and section in classes and class_path is None:
-        chosen = _found(r"Given value: (?:\{'class_path': ')?([\w./-]+)", message) or "this"
-        return f"there is no {section} {chosen!r}; {did_you_mean(chosen.rpartition('.')[2], classes[section])}"
+        chosen = _found(rf"(?:Given value|Got value|import path string): {_CHOICE}", message) or "this"
+        hint = did_you_mean(chosen.rpartition(".")[2], classes[section])
+        if section == "evaluations" and chosen in classes[section]:
+            hint = f"write a list: --evaluations '[{chosen}]'"
+        return f"there is no {_SINGULAR.get(section, section)} {chosen!r}; {hint}"
     if class_path and (
         argument := _found(r"Option '([\w.]+)' is not accepted|Key '([\w.]+)' is not expected", message)
     ):

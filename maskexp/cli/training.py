@@ -14,6 +14,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.utilities import rank_zero_only
 
 import maskexp.data
+import maskexp.evaluation
 import maskexp.methods
 from maskexp.callbacks import Gallery, KeepCheckpoints, PredictionWriter, SeedEpochs, WholeFileCheckpointIO
 from maskexp.cli.arguments import last_value, take_values
@@ -25,8 +26,9 @@ from maskexp.cli.loggers import settle_wandb, with_csv_log
 from maskexp.cli.parser_errors import explain_parser_error
 from maskexp.cli.terminal import note, silence
 from maskexp.data import ImageDataModule
+from maskexp.evaluation import Curves, Evaluation, Standard
 from maskexp.methods import Method
-from maskexp.results import RunDirectory, RunRecorder, print_summary
+from maskexp.results import RunDirectory, RunRecorder, print_summary, write_curves
 
 __all__ = ["TrainingCLI", "run"]
 
@@ -122,6 +124,12 @@ class TrainingCLI(LightningCLI):
         parser.add_argument(
             "--test_after_fit", type=bool, default=True, help="Validate and test the selected checkpoint after fit."
         )
+        parser.add_argument(
+            "--evaluations",
+            type=list[Evaluation],
+            default=[],
+            help="What a test asks beyond the standard metrics, by name, e.g. [Localization, Fidelity].",
+        )
         parser.add_class_arguments(KeepCheckpoints, "selection", skip={"directory"}, instantiate=False)
         parser.add_class_arguments(Gallery, "gallery", skip={"directory"}, instantiate=False)
         parser.add_class_arguments(PredictionWriter, None, skip={"directory"}, instantiate=False)
@@ -182,6 +190,8 @@ class TrainingCLI(LightningCLI):
                 raise error.__cause__ from None
             raise
 
+        self.model.test_evaluations = self._get(self.config_init, "evaluations")
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer with our callbacks and a CSV log in the run's directory."""
         settings = dict(self._get(self.config_init, "trainer"), **kwargs)
@@ -227,7 +237,12 @@ class TrainingCLI(LightningCLI):
             self.recorder.record_evaluation(self.trainer, subcommand, self._facts(self.checkpoint))
             note(f"wrote {self.directory.path / 'predictions.csv'}")
         else:
-            self._summarize(self._measure(subcommand, self.checkpoint), self.checkpoint)
+            stages = ("validate", "test") if subcommand == "test" and self._needs_validation() else (subcommand,)
+            self._summarize(self._measure(stages, self.checkpoint), self.checkpoint)
+
+    def _needs_validation(self) -> bool:
+        """Whether something that the test uses, such as a threshold, is chosen on the validation split."""
+        return any(evaluation.needs_validation for evaluation in self.model.test_evaluations)
 
     def _require_test_split(self) -> None:
         """Complain before the training, rather than after it, that there is nothing to test on."""
@@ -247,17 +262,23 @@ class TrainingCLI(LightningCLI):
                 "validate more often, or select by --selection.metric last"
             )
         if self.settings.test_after_fit:
-            metrics: dict[str, float] = {}
-            for stage in ("validate", "test"):
-                metrics |= self._measure(stage, self.keeper.best)
-            self._summarize(metrics, self.keeper.best)
+            self._summarize(self._measure(("validate", "test"), self.keeper.best), self.keeper.best)
         self.recorder.finish()
 
-    def _measure(self, stage: str, checkpoint: Path | None) -> dict[str, float]:
-        """Run ``validate`` or ``test`` on a checkpoint and return its metrics; empty on all but the first rank."""
-        measure = getattr(self.trainer, stage)
-        measure(self.model, datamodule=self.datamodule, ckpt_path=str(checkpoint), verbose=False, weights_only=True)
-        return self.recorder.record_measurement(self.trainer, stage, self._facts(checkpoint)) or {}
+    def _measure(self, stages: Sequence[str], checkpoint: Path | None) -> dict[str, float]:
+        """Validate or test a checkpoint and return its metrics; empty on all but the first rank."""
+        metrics: dict[str, float] = {}
+        for stage in stages:
+            measure = getattr(self.trainer, stage)
+            measure(self.model, datamodule=self.datamodule, ckpt_path=str(checkpoint), verbose=False, weights_only=True)
+            metrics |= self.recorder.record_measurement(self.trainer, stage, self._facts(checkpoint)) or {}
+        self._draw(self.model.curves)
+        return metrics
+
+    @rank_zero_only
+    def _draw(self, curves: Sequence[Curves]) -> None:
+        for picture in write_curves(curves, self.directory.evaluations):
+            note(f"wrote {picture}")
 
     def _facts(self, checkpoint: Path | None) -> dict[str, Any]:
         return {} if checkpoint is None else checkpoint_facts(checkpoint)
@@ -270,11 +291,15 @@ class TrainingCLI(LightningCLI):
 
 
 def choices() -> dict[str, list[str]]:
-    """Return the names of the classes that the sections ``model`` and ``data`` can choose from.
+    """Return the names of the classes that ``model``, ``data`` and ``evaluations`` can choose from.
 
     All are imported on the way, which is how the parser finds them by their short names.
     """
-    return {"model": _subclasses(maskexp.methods, Method), "data": _subclasses(maskexp.data, ImageDataModule)}
+    return {
+        "model": _subclasses(maskexp.methods, Method),
+        "data": _subclasses(maskexp.data, ImageDataModule),
+        "evaluations": [name for name in _subclasses(maskexp.evaluation, Evaluation) if name != Standard.__name__],
+    }
 
 
 def _subclasses(package: Any, base: type) -> list[str]:

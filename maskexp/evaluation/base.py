@@ -43,6 +43,9 @@ class Curves:
         y_label: what the axis at the left is.
         x: the positions that all lines share.
         lines: the values of each line by its name in the legend, as many as positions.
+
+    Raises:
+        ValueError: if a line has more or fewer values than there are positions.
     """
 
     name: str
@@ -50,6 +53,14 @@ class Curves:
     y_label: str
     x: Sequence[float]
     lines: Mapping[str, Sequence[float]]
+
+    def __post_init__(self) -> None:
+        """Check the lengths."""
+        for name, values in self.lines.items():
+            if len(values) != len(self.x):
+                raise ValueError(
+                    f"the line {name!r} of {self.name} has {len(values)} values for {len(self.x)} positions"
+                )
 
 
 class Evaluation(nn.Module, ABC):

@@ -8,6 +8,7 @@
       metrics.json    flat: "test/acc_worst_group": 0.74
       checkpoints/    best.ckpt and last.ckpt
       gallery/        what the model looks at, every few epochs
+      evaluations/    curves of the test's evaluations, as PNG and CSV
       logs/           curves as CSV, one folder for each start
       DONE            written last
 
@@ -51,6 +52,7 @@ class RunDirectory:
         self.wandb_id_file = self.path / "wandb_id.txt"
         self.checkpoints = self.path / "checkpoints"
         self.gallery = self.path / "gallery"
+        self.evaluations = self.path / "evaluations"
         self.done_file = self.path / "DONE"
 
     @classmethod
