@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-import numpy as np
 import torch
 from torch import Tensor
+
+from maskexp.metrics.functional.draws import uniform_maps
 
 __all__ = ["CONTROLS", "Control", "control_attribution"]
 
@@ -59,9 +60,7 @@ def control_attribution(control: Control, foreground: Tensor, index: Tensor, *, 
     if control == "centred_gaussian":
         return _centred_gaussian(*foreground.shape[-2:]).to(foreground.device).expand(foreground.shape).clone()
     if control == "random":
-        shape = foreground.shape[1:]
-        drawn = [np.random.default_rng([seed, row]).random(shape, dtype=np.float32) for row in index.tolist()]
-        return torch.from_numpy(np.stack(drawn)).to(foreground.device) if drawn else foreground.float()
+        return uniform_maps(index, (foreground.shape[-2], foreground.shape[-1]), seed).to(foreground.device)
     raise ValueError(f"control has to be one of {', '.join(CONTROLS)}, not {control!r}")
 
 
