@@ -225,7 +225,7 @@ class TrainingCLI(LightningCLI):
         start = None if self.checkpoint is None else str(self.checkpoint)
         if subcommand == "fit":
             if start is not None:
-                self.model.weights = None  # the checkpoint's take their place, and the first ones may be out of reach
+                self.model.go_on()
             self._require_test_split()
             self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=start, weights_only=True)
             if not self.trainer.fast_dev_run:  # type: ignore[attr-defined]

@@ -14,7 +14,14 @@ from torch.nn import ModuleDict, ModuleList
 from maskexp.attribution import grad_cam
 from maskexp.evaluation import Curves, Evaluation, Standard
 from maskexp.methods.checkpoint import check_classes, data_spec, describe
-from maskexp.methods.optimization import Optimizer, Schedule, cosine_with_warmup, parameter_groups
+from maskexp.methods.optimization import (
+    Optimizer,
+    Schedule,
+    cosine_with_warmup,
+    multistep_with_warmup,
+    parameter_groups,
+)
+from maskexp.methods.pretraining import Pretraining
 from maskexp.models.backbones import HUB
 from maskexp.models.network import Network
 from maskexp.types import Batch, DataSpec, Prediction
@@ -34,8 +41,11 @@ class Method(LightningModule, ABC):
         lr: learning rate of the new layers.
         backbone_lr: learning rate of the backbone.
         weight_decay: of all weights but biases and norms.
-        schedule: ``cosine`` to zero, or ``constant``, a step at a time.
+        schedule: ``cosine`` to zero, ``multistep`` (falls by ``gamma`` at each milestone) or ``constant``, a step at a
+            time.
         warmup_epochs: epochs of linear warm-up; may be a fraction.
+        milestones: epochs, counted from the start, after which ``multistep`` falls.
+        gamma: factor by which ``multistep`` falls.
 
     The optimisation defaults are ours: AIM's are not published. Never report them as a paper's.
 
@@ -55,8 +65,12 @@ class Method(LightningModule, ABC):
         weight_decay: float = 0.05,
         schedule: Schedule = "cosine",
         warmup_epochs: float = 1.0,
+        milestones: list[int] | None = None,
+        gamma: float = 0.1,
     ) -> None:
         super().__init__()
+        if schedule == "multistep" and not milestones:
+            raise ValueError("the schedule multistep falls at milestones: give --model.milestones, e.g. [81,121,161]")
         # The loggers get the run's whole configuration instead.
         self.save_hyperparameters(logger=False)
         self.backbone = backbone
@@ -68,6 +82,8 @@ class Method(LightningModule, ABC):
         self.weight_decay = weight_decay
         self.schedule = schedule
         self.warmup_epochs = warmup_epochs
+        self.milestones = sorted(milestones or [])
+        self.gamma = gamma
         self.spec: DataSpec | None = None
         self.test_evaluations: list[Evaluation] = []
         self.curves: list[Curves] = []
@@ -81,6 +97,18 @@ class Method(LightningModule, ABC):
     @abstractmethod
     def objective(self, prediction: Prediction, batch: Batch) -> dict[str, Tensor]:
         """Return the terms of the loss by name, scalars that already carry their weights; their sum is minimised."""
+
+    def monitor(self, prediction: Prediction, batch: Batch) -> dict[str, Tensor]:
+        """Return what else is worth logging of a training step, scalars by name; nothing unless a method says so."""
+        return {}
+
+    def pretraining(self, spec: DataSpec) -> Pretraining | None:
+        """Return what has to be trained on the same data before this method can be, if anything.
+
+        Raises:
+            ValueError: if the method cannot be trained on this data at all.
+        """
+        return None
 
     # --- the network ---------------------------------------------------------------------------------------------
 
@@ -96,6 +124,10 @@ class Method(LightningModule, ABC):
         else:
             check_classes(self.spec, spec)
         self.spec = spec
+
+    def go_on(self) -> None:
+        """Read no first weights, which may be out of reach: those of a checkpoint take their place."""
+        self.weights = None
 
     def setup(self, stage: str) -> None:
         """Build network and metrics from the datamodule's specification.
@@ -148,6 +180,9 @@ class Method(LightningModule, ABC):
         self.log("train/acc", _accuracy(prediction.logits, batch["label"]), prog_bar=True, batch_size=size)
         for stage, mask in enumerate(prediction.masks, start=1):
             self.log(f"train/mask_area_stage_{stage}", mask.detach().mean(), batch_size=size)
+        self.log_dict(
+            {f"train/{name}": value for name, value in self.monitor(prediction, batch).items()}, batch_size=size
+        )
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -213,13 +248,16 @@ class Method(LightningModule, ABC):
         total = self.trainer.estimated_stepping_batches
         if math.isinf(total):
             raise ValueError(
-                "a schedule with warm-up or a cosine needs to know when training ends: give --trainer.max_epochs or "
-                "--trainer.max_steps, or --model.schedule constant and --model.warmup_epochs 0"
+                "a schedule with warm-up, milestones or a cosine needs to know when training ends: give "
+                "--trainer.max_epochs or --trainer.max_steps, or --model.schedule constant and --model.warmup_epochs 0"
             )
         steps_per_epoch = total / max(self.trainer.max_epochs or 1, 1)
-        schedule = cosine_with_warmup(
-            optimizer, int(total), round(self.warmup_epochs * steps_per_epoch), decay=self.schedule == "cosine"
-        )
+        warmup = round(self.warmup_epochs * steps_per_epoch)
+        if self.schedule == "multistep":
+            falls = [round(epoch * steps_per_epoch) for epoch in self.milestones]
+            schedule = multistep_with_warmup(optimizer, falls, self.gamma, warmup)
+        else:
+            schedule = cosine_with_warmup(optimizer, int(total), warmup, decay=self.schedule == "cosine")
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     # --- checkpoints ---------------------------------------------------------------------------------------------

@@ -1,8 +1,10 @@
-"""Parameter groups and the learning-rate schedule that all methods share."""
+"""Parameter groups and the learning-rate schedules that all methods share."""
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -12,7 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from maskexp.models.network import Network
 
 Optimizer = Literal["adamw", "sgd"]
-Schedule = Literal["cosine", "constant"]
+Schedule = Literal["cosine", "multistep", "constant"]
 
 
 def parameter_groups(network: Network, lr: float, backbone_lr: float, weight_decay: float) -> list[dict[str, Any]]:
@@ -47,5 +49,24 @@ def cosine_with_warmup(
             return (step + 1) / warmup_steps
         progress = (step - warmup_steps) / max(total_steps - warmup_steps, 1)
         return 0.5 * (1 + math.cos(math.pi * min(progress, 1.0))) if decay else 1.0
+
+    return LambdaLR(optimizer, factor)
+
+
+def multistep_with_warmup(
+    optimizer: torch.optim.Optimizer, milestones: Sequence[int], gamma: float, warmup_steps: int
+) -> LambdaLR:
+    """Return a schedule that rises linearly over ``warmup_steps`` and then falls by ``gamma`` at each milestone.
+
+    Args:
+        optimizer: the optimiser to steer; each group keeps its own peak rate.
+        milestones: optimiser steps after which the rate falls, increasing.
+        gamma: factor at each milestone.
+        warmup_steps: steps until the peak.
+    """
+
+    def factor(step: int) -> float:
+        rise = min((step + 1) / warmup_steps, 1.0) if warmup_steps else 1.0
+        return rise * float(gamma ** bisect_right(milestones, step))
 
     return LambdaLR(optimizer, factor)

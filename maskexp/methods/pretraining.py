@@ -1,0 +1,28 @@
+"""What a method wants trained before it can be trained itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Pretraining"]
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """Another method, to be trained first on the same data with the same seed and trainer.
+
+    Attributes:
+        role: what the result is to the method, e.g. ``detector``.
+        method: name of the method to train.
+        arguments: arguments of that method, plain values.
+        epochs: epochs of its training; as many as the method's own if None.
+        takes: the method's own argument that takes the path of the resulting checkpoint.
+    """
+
+    role: str
+    method: str
+    arguments: Mapping[str, Any]
+    epochs: int | None
+    takes: str
