@@ -1,0 +1,27 @@
+"""Parts of a batch, for evaluations that cost too much for every image or need something of it."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from torch import Tensor
+
+from maskexp.types import Batch
+
+__all__ = ["check_every", "every_nth", "select"]
+
+
+def check_every(every: int) -> None:
+    """Refuse a step that is no positive number."""
+    if every < 1:
+        raise ValueError(f"every is {every}; 1 takes every image, 10 one in ten")
+
+
+def every_nth(batch: Batch, every: int) -> Batch:
+    """Return the samples whose row in the split is a multiple of ``every``, however the split was batched."""
+    return batch if every == 1 else select(batch, batch["index"] % every == 0)
+
+
+def select(batch: Batch, rows: Tensor) -> Batch:
+    """Return the samples that ``rows`` marks, ``(B,)`` bool, or numbers."""
+    return cast(Batch, {name: cast(Tensor, value)[rows] for name, value in batch.items()})
