@@ -6,21 +6,29 @@ only with ``compute_groups=False``: its default merges metrics whose states happ
 
 from __future__ import annotations
 
+from maskexp.metrics.bg_gap import BGGap
 from maskexp.metrics.controls import CONTROLS, control_attribution
 from maskexp.metrics.energy_pointing_game import EnergyPointingGame
 from maskexp.metrics.group_accuracy import GroupAccuracy
+from maskexp.metrics.insertion_deletion import InsertionDeletion
 from maskexp.metrics.iou_curve import IoUAtThreshold, IoUCurve
 from maskexp.metrics.legacy_comet import LegacyCometAveragePrecision, LegacyCometIoUAUC
 from maskexp.metrics.max_box_accuracy import MaxBoxAccuracy
 from maskexp.metrics.mean_area import MeanArea
 from maskexp.metrics.missingness import MissingnessCurve
 from maskexp.metrics.pixel_average_precision import PixelAveragePrecision
+from maskexp.metrics.pixel_fidelity import PixelFidelity
 from maskexp.metrics.pointing_game import PointingGame
+from maskexp.metrics.probability_drop import ProbabilityDrop
+from maskexp.metrics.sufficiency import Comprehensiveness, Sufficiency
 
 __all__ = [
     "CONTROLS",
+    "BGGap",
+    "Comprehensiveness",
     "EnergyPointingGame",
     "GroupAccuracy",
+    "InsertionDeletion",
     "IoUAtThreshold",
     "IoUCurve",
     "LegacyCometAveragePrecision",
@@ -29,6 +37,9 @@ __all__ = [
     "MeanArea",
     "MissingnessCurve",
     "PixelAveragePrecision",
+    "PixelFidelity",
     "PointingGame",
+    "ProbabilityDrop",
+    "Sufficiency",
     "control_attribution",
 ]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -30,18 +29,8 @@ from maskexp.metrics import (
     PixelAveragePrecision,
     PointingGame,
 )
-
-IMAGES = 7
-Values = dict[str, float]
-
-
-@dataclass(frozen=True)
-class Case:
-    """A metric, the arguments of its ``update`` for all images, and its definition on the same arguments."""
-
-    make: Callable[[], Metric]
-    inputs: tuple[Tensor, ...]
-    loop: Callable[..., Values]
+from tests.metrics.case import IMAGES, Case, Values
+from tests.metrics.perturbation_cases import perturbation_cases
 
 
 def cases() -> dict[str, Case]:
@@ -59,7 +48,7 @@ def cases() -> dict[str, Case]:
     label = torch.tensor([0, 0, 1, 2, 2, 1, 0])
     group = torch.tensor([0, 1, 1, 0, -1, 1, 3])
     counts = [50, 20, 7, 3]
-    return {
+    return perturbation_cases() | {
         "group_accuracy": Case(
             lambda: GroupAccuracy(4, train_group_counts=counts), (logits, label, group), loop_group_accuracy(counts)
         ),
@@ -117,10 +106,10 @@ def computed(metric: Metric) -> Values:
     return {name: value.item() for name, value in result.items()}
 
 
-def update_in_batches(metric: Metric, inputs: Sequence[Tensor], batches: Sequence[Sequence[int]]) -> Metric:
+def update_in_batches(metric: Metric, inputs: Sequence[Any], batches: Sequence[Sequence[int]]) -> Metric:
     """Feed the images of each batch, given by their indices."""
     for batch in batches:
-        metric.update(*(argument[list(batch)] for argument in inputs))
+        metric.update(*(argument[list(batch)] if isinstance(argument, Tensor) else argument for argument in inputs))
     return metric
 
 
