@@ -2,7 +2,7 @@
 
 from maskexp.masking.binarize import GumbelBinarizer, binarize
 from maskexp.masking.estimators import AIMEstimator
-from maskexp.masking.merge import merge_masks, upsample_nearest
+from maskexp.masking.merge import intersect_masks, merge_masks, upsample_nearest
 from maskexp.masking.objectives import active_fraction, annealed_target, area_loss
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "annealed_target",
     "area_loss",
     "binarize",
+    "intersect_masks",
     "merge_masks",
     "upsample_nearest",
 ]

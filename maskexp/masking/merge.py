@@ -1,9 +1,11 @@
-"""Masks of several resolutions as one: what the union of the stages keeps."""
+"""Masks of several resolutions as one: what any of them keeps, or what all of them keep."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -22,11 +24,24 @@ def merge_masks(masks: Sequence[Tensor]) -> Tensor:
     Raises:
         ValueError: if there is no mask to merge.
     """
+    return reduce(torch.maximum, _on_finest_grid(masks))
+
+
+def intersect_masks(masks: Sequence[Tensor]) -> Tensor:
+    """Merge binary masks ``(B, 1, h_i, w_i)`` by logical AND on the finest of their grids.
+
+    What a chain of masks lets through: a position that *each* of them keeps. (Ours; no paper defines the one mask of
+    several bottom-up masks.)
+
+    Raises:
+        ValueError: if there is no mask to merge.
+    """
+    return reduce(torch.minimum, _on_finest_grid(masks))
+
+
+def _on_finest_grid(masks: Sequence[Tensor]) -> list[Tensor]:
+    """Upsample all masks to the finest of their grids."""
     if not masks:
         raise ValueError("no masks to merge: give at least one (B, 1, h, w) mask")
     finest = max(masks, key=lambda mask: mask.shape[-2] * mask.shape[-1])
-    size = (finest.shape[-2], finest.shape[-1])
-    merged = upsample_nearest(masks[0], size)
-    for mask in masks[1:]:
-        merged = merged.maximum(upsample_nearest(mask, size))
-    return merged
+    return [upsample_nearest(mask, (finest.shape[-2], finest.shape[-1])) for mask in masks]

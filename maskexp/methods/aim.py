@@ -19,9 +19,11 @@ from torch import Tensor
 from maskexp.masking import annealed_target, area_loss
 from maskexp.masking.binarize import GumbelForm
 from maskexp.methods.base import Method
+from maskexp.methods.epochs import planned_epochs
 from maskexp.models import AIMNetwork
-from maskexp.models.aim import EstimatorInput, Pooling
+from maskexp.models.aim import EstimatorInput
 from maskexp.models.network import Network
+from maskexp.models.pooling import Pooling
 from maskexp.types import Batch, DataSpec, Prediction
 
 _DEFAULT = {name: parameter.default for name, parameter in signature(AIMNetwork).parameters.items()}
@@ -134,9 +136,7 @@ class AIM(Method):
         Raises:
             ValueError: if a share of the epochs is asked for while their number is not bounded.
         """
-        epochs = self.trainer.max_epochs
-        if self.anneal_fraction > 0 and (epochs is None or epochs < 0):
-            raise ValueError(
-                "AIM anneals its target area over the epochs: set trainer.max_epochs, or anneal_fraction to 0"
-            )
-        return round(self.anneal_fraction * (epochs or 0))
+        if self.anneal_fraction == 0:
+            return 0
+        reason = "AIM anneals its target area over the epochs, unless anneal_fraction is 0"
+        return round(self.anneal_fraction * planned_epochs(self.trainer, reason))

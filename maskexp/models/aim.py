@@ -16,10 +16,10 @@ from maskexp.masking import AIMEstimator, GumbelBinarizer, merge_masks, upsample
 from maskexp.masking.binarize import GumbelForm
 from maskexp.models.backbones import HUB, Backbone
 from maskexp.models.network import Network
+from maskexp.models.pooling import Pooling, check_pooling, pool_features
 from maskexp.types import Prediction
 
 EstimatorInput = Literal["stage", "pyramid"]
-Pooling = Literal["all", "active"]
 
 
 class AIMNetwork(Network):
@@ -78,8 +78,7 @@ class AIMNetwork(Network):
         pooling: Pooling = "all",
     ) -> None:
         super().__init__()
-        if pooling not in ("all", "active"):
-            raise ValueError(f"unknown pooling {pooling!r}; choose all or active")
+        check_pooling(pooling)
         if estimator_input not in ("stage", "pyramid"):
             raise ValueError(f"unknown estimator_input {estimator_input!r}; choose stage or pyramid")
         self.backbone = Backbone(backbone, stages, weights, image_size, frozen_backbone)
@@ -165,9 +164,5 @@ class AIMNetwork(Network):
         return masks
 
     def _pool(self, features: Tensor, mask: Tensor) -> Tensor:
-        """Average ``(B, C, h, w)`` over all or over the active positions; an empty mask gives zeros."""
-        if self.pooling == "all":
-            pooled = features.mean(dim=(2, 3))
-        else:
-            pooled = features.sum(dim=(2, 3)) / mask.to(features.dtype).sum(dim=(2, 3)).clamp(min=1)
-        return pooled.to(self.head.weight.dtype)
+        """Average ``(B, C, h, w)`` over positions, in the type of the classifiers."""
+        return pool_features(features, mask, self.pooling).to(self.head.weight.dtype)
