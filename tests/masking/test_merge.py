@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from maskexp.masking import merge_masks, upsample_nearest
+from maskexp.masking import intersect_masks, merge_masks, upsample_nearest
 
 
 def test_nearest_upsampling_keeps_a_mask_binary() -> None:
@@ -29,3 +29,15 @@ def test_merged_mask_is_the_union_on_the_finest_grid() -> None:
 def test_nothing_to_merge_is_refused() -> None:
     with pytest.raises(ValueError, match="no masks to merge"):
         merge_masks([])
+
+
+def test_intersection_keeps_what_every_mask_keeps() -> None:
+    coarse, fine = torch.tensor([[[[1.0, 0.0]]]]), torch.tensor([[[[1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 1.0]]]])
+    expected = torch.tensor([[[[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]]]])
+    assert torch.equal(intersect_masks([coarse, fine]), expected)
+    assert torch.equal(intersect_masks([fine, coarse]), expected)
+
+
+def test_an_intersection_of_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="no masks to merge"):
+        intersect_masks([])

@@ -1,0 +1,70 @@
+"""The bottom-up baseline: its objective with and without the area loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from lightning.pytorch import Trainer
+
+from maskexp.data import SyntheticBirds
+from maskexp.masking import area_loss
+from maskexp.methods import BottomUp
+from maskexp.types import Batch, Prediction
+
+SMALL = {"backbone": "small_convnet", "weights": None}
+LABEL = torch.tensor([0, 1, 1, 0])
+
+
+def prediction() -> Prediction:
+    torch.manual_seed(0)
+    return Prediction(torch.randn(4, 2), masks=tuple((torch.rand(4, 1, n, n) > 0.5).float() for n in (2, 4)))
+
+
+def objective(method: BottomUp, epoch: int, max_epochs: int = 10) -> dict[str, torch.Tensor]:
+    trainer = Trainer(max_epochs=max_epochs, accelerator="cpu", logger=False, enable_checkpointing=False)
+    trainer.fit_loop.epoch_progress.current.completed = epoch
+    method.trainer = trainer
+    batch: Batch = {"label": LABEL}  # type: ignore[typeddict-item]
+    return method.objective(prediction(), batch)
+
+
+@pytest.mark.parametrize(("epoch", "target"), [(0, 1.0), (2, 0.7), (5, 0.25), (9, 0.25)])
+def test_terms_are_one_cross_entropy_and_the_annealed_area_loss(epoch: int, target: float) -> None:
+    terms = objective(BottomUp(tau=0.25, **SMALL), epoch)
+    assert set(terms) == {"loss_area", "loss_cls"}
+    assert terms["loss_area"].item() == pytest.approx(6 * area_loss(prediction().masks, target).item())
+    assert terms["loss_cls"].item() == pytest.approx(F.cross_entropy(prediction().logits, LABEL).item())
+
+
+def test_without_a_weight_nothing_asks_for_sparse_masks() -> None:
+    assert set(objective(BottomUp(area_weight=0, **SMALL), 9, max_epochs=-1)) == {"loss_cls"}
+
+
+def test_annealing_needs_a_bounded_training() -> None:
+    with pytest.raises(ValueError, match=r"BottomUp anneals .* set trainer\.max_epochs"):
+        objective(BottomUp(**SMALL), 0, max_epochs=-1)
+    assert "loss_area" in objective(BottomUp(anneal_fraction=0, **SMALL), 0, max_epochs=-1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tau": 0.0}, r"tau is 0.0; .* \(0, 1\]"),
+        ({"tau": 1.5}, r"tau is 1.5; .* \(0, 1\]"),
+        ({"area_weight": -1.0}, "area_weight is -1.0; it must be at least 0"),
+        ({"anneal_fraction": 2.0}, "anneal_fraction is 2.0"),
+    ],
+)
+def test_impossible_values_are_refused(options: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        BottomUp(**options, **SMALL)
+
+
+def test_masks_and_metrics_reach_the_log(birds: SyntheticBirds, trainer: Callable[..., Trainer]) -> None:
+    run = trainer()
+    run.fit(BottomUp(**SMALL), birds)
+    assert {"train/loss_area", "val/acc_worst_group", "val/epg", "val/mask_area"} <= set(run.callback_metrics)
+    assert {f"val/mask_area_stage_{stage}" for stage in (1, 2)} <= set(run.callback_metrics)
