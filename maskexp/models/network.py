@@ -32,6 +32,22 @@ class Network(nn.Module, ABC):
         """Lay features, or their gradient, out as ``(B, C, h, w)``."""
         return features
 
+    @property
+    def plain_predictor(self) -> nn.Module:
+        """What decides from whatever pixels it is shown: a part without a mask of its own, or else the whole network.
+
+        It takes images as the network does and returns a :class:`~maskexp.types.Prediction`.
+        """
+        return self
+
+    @property
+    def plain_detector(self) -> nn.Module:
+        """What looks for the class in the pixels that a mask leaves over: a part that was made for it, if there is one.
+
+        It takes images as the network does and returns a :class:`~maskexp.types.Prediction`.
+        """
+        return self.plain_predictor
+
     @abstractmethod
     def backbone_parameters(self) -> list[nn.Parameter]:
         """Return the parameters that come with values of their own and learn at the backbone's rate."""
