@@ -30,6 +30,8 @@ class Manifest(ImageDataModule):
         columns: names of columns that are called otherwise, e.g. ``{"label": "species"}``.
         classes: names of the labels in order; found in the data if not given.
         attributes: names of the attribute's values in order; found in the data if not given.
+        cache_dir: where decoded pictures are kept with ``cache: memmap``; ``$MASKEXP_CACHE`` or the user's cache
+            directory if not given.
         **kwargs: see :class:`ImageDataModule`.
 
     Raises:
@@ -46,10 +48,12 @@ class Manifest(ImageDataModule):
         columns: dict[str, str] | None = None,
         classes: list[str] | None = None,
         attributes: list[str] | None = None,
+        cache_dir: str | None = None,
         **kwargs: Any,
     ) -> None:
         root, csv, masks = (None if path is None else str(path) for path in (root, csv, masks))
         super().__init__(**kwargs)
+        self.cache_dir = cache_dir
         self._prepare = partial(prepare_own, root, csv, masks, columns, classes, attributes)
 
     @cached_property

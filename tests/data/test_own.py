@@ -132,6 +132,8 @@ def test_wrong_columns(tmp_path: Path) -> None:
         ),
         ({"label": "2"}, ["wren", "heron"], "line 4: label '2' is out of range"),
         ({"label": "-1"}, ["wren", "heron"], "line 4: label '-1' is out of range"),
+        ({"label": "-1"}, None, "line 4: label '-1' is out of range; there are 2, numbered from 0: heron, wren"),
+        ({"attribute": "-1"}, None, "line 4: attribute '-1' is out of range; .* leave the cell empty where there is"),
         ({"label": ""}, None, "line 4: label is empty"),
         ({"image": ""}, None, "line 4: image is empty"),
         ({"split": ""}, None, "line 4: split is empty"),
@@ -145,6 +147,19 @@ def test_bad_cells(cells: dict[str, str], classes: list[str] | None, message: st
 
     with pytest.raises(DataError, match=message):
         own(path, classes=classes).prepare_data()
+
+
+def test_negative_among_indices(tmp_path: Path) -> None:
+    path = rewrite(write_csv(tmp_path, label=1), 3, label="-1")
+
+    with pytest.raises(DataError, match="line 3: label '-1' is out of range; there are 2, numbered from 0: class 0"):
+        own(path).prepare_data()
+
+
+def test_place_of_the_cache(tmp_path: Path) -> None:
+    own(write_csv(tmp_path), cache="memmap", cache_dir=str(tmp_path / "kept")).setup("validate")
+
+    assert any((tmp_path / "kept").rglob("images.u8"))
 
 
 def test_csv_of_another_encoding(tmp_path: Path) -> None:

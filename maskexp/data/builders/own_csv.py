@@ -38,7 +38,8 @@ class Naming:
         """Take the names that were given; else number what is there: names in alphabetical order, or indices."""
         if given:
             return cls(tuple(given), True)
-        present = sorted({value for value in values if value})
+        # A negative number names nothing: it is left to `index`, which refuses it with its line.
+        present = sorted({value for value in values if value and not _is_negative(value)})
         if all(value.isdecimal() for value in present):
             return cls(tuple(f"{role} {index}" for index in range(max(map(int, present), default=-1) + 1)), False)
         return cls(tuple(present), False)
@@ -53,9 +54,11 @@ class Naming:
             return self.names.index(value)
         if value.isdecimal() and int(value) < len(self.names):
             return int(value)
-        kind = "out of range" if value.lstrip("-").isdecimal() else "unknown"
+        kind = "out of range" if value.isdecimal() or _is_negative(value) else "unknown"
+        none = "; leave the cell empty where there is none" if role == "attribute" else ""
         raise DataError(
-            f"{where}: {role} {value!r} is {kind}; there are {len(self.names)}, numbered from 0: {_listed(self.names)}"
+            f"{where}: {role} {value!r} is {kind}; there are {len(self.names)}, numbered from 0: "
+            f"{_listed(self.names)}{none}"
         )
 
 
@@ -174,6 +177,10 @@ def _existing(prepared: Prepared, listed_in: str) -> Prepared:
                     f"to {folder_of[role]}, set by --data.root"
                 )
     return prepared
+
+
+def _is_negative(value: str) -> bool:
+    return value.startswith("-") and value[1:].isdecimal()
 
 
 def _listed(names: Sequence[str], most: int = 8) -> str:
