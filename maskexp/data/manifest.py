@@ -219,6 +219,13 @@ class ManifestTable:
         table = cls(card, _rows(folder / "manifest.csv", len(card.attributes)))
         if description.get("manifest_sha256", table.digest) != table.digest:
             raise DataError(f"{folder / 'manifest.csv'} was changed after dataset.json was written; prepare it again")
+        for split, stated in description.get("counts", {}).items():
+            found = list(table.counts(split)) if split in table.splits else []
+            if found != list(stated):
+                raise DataError(
+                    f"{folder / 'manifest.csv'} has {found} pictures in split {split!r}, but dataset.json says "
+                    f"{stated}; prepare it again"
+                )
         return table
 
 

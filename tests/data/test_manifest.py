@@ -122,3 +122,14 @@ def test_damaged_files(name: str, old: str, new: str, message: str, tmp_path: Pa
 
     with pytest.raises(DataError, match=message):
         ManifestTable.read(tmp_path)
+
+
+def test_counts_that_are_stated_without_a_digest(tmp_path: Path) -> None:
+    ManifestTable(CARD, ROWS).write(tmp_path)
+    description = json.loads((tmp_path / "dataset.json").read_text())
+    del description["manifest_sha256"]
+    description["counts"]["test"][0] += 1
+    (tmp_path / "dataset.json").write_text(json.dumps(description))
+
+    with pytest.raises(DataError, match=r"pictures in split 'test', but dataset\.json says \["):
+        ManifestTable.read(tmp_path)
