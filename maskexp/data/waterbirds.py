@@ -19,6 +19,9 @@ class WaterBirds(FileDataModule):
     No release ships masks: they are CUB's, joined by file name. Birds that the official labels get wrong carry the flag
     ``mislabeled`` (``dataset(split).flags``).
 
+    Where ``maskexp data make waterbirds`` wrote them, ``test_split: test_fg`` tests on the birds alone, on grey, and
+    ``test_split: test_bg`` on their scenes alone.
+
     Args:
         root: folder with ``metadata.csv`` and the pictures, or the folder in which the release lies.
         cub_root: CUB-200-2011, for its ``segmentations`` (in it or beside it) and ``bounding_boxes.txt``.

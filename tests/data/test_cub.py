@@ -113,9 +113,13 @@ def test_official_counts_are_recognised(train: int, variant: str, root: Path, mo
 
 
 def test_check(root: Path) -> None:
-    report = check_data("CUB", root=root, decode=True)
+    report = check_data("CUB", root=root, decode=True, custom=True)
 
     assert report.ok
+    assert {finding.kind: len(finding.items) for finding in report.findings if finding.items} == {
+        "image_mode": 1,
+        "mask_mode": 1,
+    }
     assert report.counts["val"] == (1, 1, 1)
 
 

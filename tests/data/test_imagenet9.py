@@ -7,8 +7,9 @@ import pytest
 
 from maskexp.data import DataError, DatasetNotFoundError, ImageNet9
 from maskexp.data.builders import imagenet9 as builder
+from maskexp.data.builders import imagenet9_classes, imagenet9_training
 from maskexp.data.check import check_data
-from tests.fixtures import write_imagenet9, write_imagenet9_training
+from tests.fixtures import write_boxes, write_imagenet, write_imagenet9, write_imagenet9_training
 
 VARIANTS = ["mixed_next", "mixed_rand", "mixed_same", "no_fg", "only_bg_b", "only_bg_t", "only_fg", "original"]
 
@@ -77,7 +78,7 @@ def test_training_archive_without_the_leak(root: Path, train_root: Path) -> None
     assert data.table.counts("val") == (2,) * 9
     assert tested.isdisjoint({*data.dataset("train").ids, *data.dataset("val").ids})
     assert "18 of 72 pictures of the training archive are test pictures and were left out" in data.notes
-    assert check_data("ImageNet9", root=root, train_root=train_root, decode=True).ok
+    assert check_data("ImageNet9", root=root, train_root=train_root, decode=True, custom=True).ok
     assert data.fetch("train", [0])["image"].shape == (1, 3, 16, 16)
 
 
@@ -93,9 +94,10 @@ def test_held_out_of_the_training_pictures(root: Path, train_root: Path) -> None
 def test_label_order_of_comet(root: Path) -> None:
     official, comet = open_it(root).table, open_it(root, label_order="comet").table
 
-    assert builder.COMET_TO_OFFICIAL == (6, 0, 8, 1, 4, 2, 7, 5, 3)
+    permutation = imagenet9_classes.COMET_TO_OFFICIAL
+    assert permutation == (6, 0, 8, 1, 4, 2, 7, 5, 3)
     assert comet.card.classes[0] == "musical instrument"
-    assert [builder.COMET_TO_OFFICIAL[row.label] for row in comet.rows] == [row.label for row in official.rows]
+    assert [permutation[row.label] for row in comet.rows] == [row.label for row in official.rows]
     assert any("COMET" in note for note in comet.card.notes)
 
 
@@ -104,6 +106,84 @@ def test_official_counts(count: int, variant: str, root: Path, monkeypatch: pyte
     monkeypatch.setattr(builder, "KNOWN_COUNTS", {"official": dict.fromkeys(VARIANTS, (count,))})
 
     assert open_it(root).spec.variant == variant
+
+
+# --- a training set drawn from ImageNet ------------------------------------------------------------------------------
+
+MADE_OF = {name: (f"n0000000{k}", f"n0000001{k}") for k, name in enumerate(imagenet9_classes.CLASSES)}
+"""Two classes of ImageNet for each of the nine."""
+
+
+@pytest.fixture
+def imagenet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """ImageNet with boxes in ``boxes`` beside it: the first picture has two, the last of each class none."""
+    monkeypatch.setattr(imagenet9_training, "WNIDS", MADE_OF)
+    wnids = sorted(wnid for wnids in MADE_OF.values() for wnid in wnids)
+    root = write_imagenet(tmp_path / "imagenet", [*wnids, "n99999999"], train=3, val=1)
+    pictures = [path for wnid in wnids for path in sorted((root / "train" / wnid).glob("*.JPEG"))[:-1]]
+    write_boxes(tmp_path / "boxes", pictures)
+    return root
+
+
+def draw(root: Path, imagenet: Path, **arguments: object) -> ImageNet9:
+    return open_it(root, imagenet_root=str(imagenet), boxes=str(imagenet.parent / "boxes"), **arguments)
+
+
+def test_the_nine_classes_are_made_of_370() -> None:
+    counts = [len(imagenet9_classes.WNIDS[name]) for name in imagenet9_classes.CLASSES]
+    listed = [wnid for wnids in imagenet9_classes.WNIDS.values() for wnid in wnids]
+
+    assert counts == [116, 52, 42, 36, 35, 27, 26, 20, 16]
+    assert len(set(listed)) == 370
+    assert all(list(wnids) == sorted(wnids) for wnids in imagenet9_classes.WNIDS.values())
+
+
+@pytest.mark.parametrize(("train_set", "per_class"), [("boxed", 3), ("l", 6)])
+def test_drawn_and_balanced(train_set: str, per_class: int, root: Path, imagenet: Path) -> None:
+    data = draw(root, imagenet, train_set=train_set, val_fraction=1 / 3)
+    rows = [*data.table.split("train"), *data.table.split("val")]
+
+    assert data.table.counts("train") == (per_class - per_class // 3,) * 9
+    assert data.table.counts("val") == (per_class // 3,) * 9
+    assert all(row.image.split("/")[1] in MADE_OF[imagenet9_classes.CLASSES[row.label]] for row in rows)
+    assert data.fetch("train", [0])["image"].shape == (1, 3, 16, 16)
+    assert any(f"training set {train_set} drawn anew from ImageNet, {per_class} pictures per" in n for n in data.notes)
+    assert {len(row.image.split("/")) for row in rows} == {3}
+
+
+def test_boxed_takes_pictures_with_exactly_one_box(root: Path, imagenet: Path) -> None:
+    data = draw(root, imagenet, val_fraction=1 / 3)
+    taken = {row.id for split in ("train", "val") for row in data.table.split(split)}
+
+    assert min((imagenet / "train/n00000000").glob("*.JPEG")).stem not in taken  # two boxes
+    assert taken.isdisjoint(max((imagenet / "train" / w).glob("*.JPEG")).stem for ws in MADE_OF.values() for w in ws)
+
+
+def test_draw_depends_on_its_seed_and_the_published_size_is_the_most(
+    root: Path, imagenet: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imagenet9_training, "PER_CLASS", 2)
+    one = draw(root, imagenet, val_fraction=0.5)
+
+    assert one.table.counts("train") == (1,) * 9
+    assert draw(root, imagenet, val_fraction=0.5, seed=7).digest == one.digest
+    assert draw(root, imagenet, val_fraction=0.5, train_seed=7).digest != one.digest
+    assert imagenet9_training.HELD_OUT == 0.1
+
+
+def test_draws_that_cannot_be(root: Path, imagenet: Path, train_root: Path) -> None:
+    with pytest.raises(DataError, match="both train_root and imagenet_root are given"):
+        draw(root, imagenet, train_root=str(train_root)).prepare_data()
+    with pytest.raises(DataError, match="train_set is 'xl'; it must be 'boxed' or 'l'"):
+        draw(root, imagenet, train_set="xl").prepare_data()
+    with pytest.raises(DataError, match=r"exactly one box: say where .* --data\.boxes, or .* --data\.train_set l"):
+        open_it(root, imagenet_root=str(imagenet)).prepare_data()
+    with pytest.raises(DatasetNotFoundError, match=r"ImageNet not found(.|\n)*nowhere/train(.|\n)*imagenet_root"):
+        open_it(root, imagenet_root=str(root / "nowhere"), train_set="l").prepare_data()
+    for path in (imagenet / "train/n00000004").glob("*.JPEG"):
+        path.unlink()
+    with pytest.raises(DataError, match=r"train/n00000004 has no pictures; .* 370 classes .* belongs to carnivore"):
+        draw(root, imagenet).prepare_data()
 
 
 # --- bad input -------------------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ def test_groups_and_sizes(root: Path) -> None:
         animal, _, place = row.image.split("/")[2].rstrip(")").partition("(")
         assert (row.label, row.attr) == (animal == "cat", place == "indoor")
     assert sum(sum(data.table.counts(split)) for split in data.table.splits) == 40
-    assert check_data("MetaShift", root=root, decode=True).ok
+    assert check_data("MetaShift", root=root, decode=True, custom=True).ok
 
 
 def test_split_depends_on_its_seed_alone(root: Path) -> None:

@@ -33,7 +33,7 @@ def test_labels_follow_the_mapping(root: Path, monkeypatch: pytest.MonkeyPatch) 
         context, name, _ = row.id.split("/")
         assert (CLASSES[row.label], builder.CONTEXTS[row.attr], row.env) == (name, context, context)
     assert data.fetch("test", range(GROUPS))["image"].shape == (GROUPS, 3, 8, 8)
-    assert check_data("NICOPlusPlus", root=root.parent, decode=True).ok
+    assert check_data("NICOPlusPlus", root=root.parent, decode=True, custom=True).ok
 
 
 @pytest.mark.parametrize(("evaluated", "val", "test", "train"), [(4, 1, 3, 1), (75, 1, 4, 0)])

@@ -76,8 +76,8 @@ def test_first_by_name_and_held_out_by_group(root: Path, tmp_path: Path) -> None
     assert counts["corgi/snow"] == round(0.2 * 17)
     assert counts["corgi/beach"] == round(0.2 * 3)
     assert data.spec.variant == "custom"
-    assert "(train 80) differ from every known release of Spawrious o2o_easy" in data.notes[0]
-    assert check_data("Spawrious", root=root.parent, challenge="m2m_easy").ok
+    assert "(train 80) differ from every known release of Spawrious;" in data.notes[0]
+    assert check_data("Spawrious", root=root.parent, challenge="m2m_easy", custom=True).ok
 
 
 def test_bad_input(root: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import multiprocessing
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from maskexp.data.builders import layout
 from maskexp.data.builders.prepared import cache_folder
 from maskexp.data.builders.waterbirds import WaterBirdsLayout
 from maskexp.data.builders.waterbirds_release import KNOWN_COUNTS
+from maskexp.data.check import check_data
 from tests.fixtures import COUNTS, corrupt_metadata, resize_image, truncate, write_cub, write_waterbirds
 
 
@@ -180,6 +182,45 @@ def test_pictures_without_segmentation_are_counted(root: Path) -> None:
 
     assert "1 of 39 pictures have no segmentation" in data.notes
     assert sum((~data.dataset(split).has_foreground).sum() for split in COUNTS) == 1
+
+
+def write_parts(root: Path) -> Path:
+    """Write ``test_fg`` and ``test_bg``, as the generator does."""
+    with (root / "metadata.csv").open() as file:
+        names = [line["img_filename"] for line in csv.DictReader(file) if line["split"] == "2"]
+    for part in ("test_fg", "test_bg"):
+        for name in names:
+            (root / part / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(root / name, root / part / name)
+    return root
+
+
+def test_birds_alone_and_scenes_alone(root: Path) -> None:
+    data = open_all(write_parts(root), test_split="test_bg")
+    test, birds, scenes = (data.table.split(split) for split in ("test", "test_fg", "test_bg"))
+
+    assert [row.image for row in birds] == [f"test_fg/{row.image}" for row in test]
+    assert [row.pair_id for row in scenes] == [row.pair_id for row in test]
+    assert [row.mask for row in birds] == [row.mask for row in test]
+    assert not data.dataset("test").has_foreground.any()  # the part of `test` is taken by test_bg
+    assert data.table.counts("test_fg") == COUNTS["test"]
+    assert data.spec.variant == "custom"
+    assert open_all(root).dataset("test").has_foreground.all()
+    assert check_data("WaterBirds", root=root, decode=True).ok
+
+
+def test_scenes_alone_have_no_boxes(root: Path, tmp_path: Path) -> None:
+    data = open_all(write_parts(root), cub_root=str(write_cub(tmp_path / "CUB_200_2011", root)), foreground="box")
+
+    assert data.dataset("test_fg").has_foreground.all()
+    assert not data.dataset("test_bg").has_foreground.any()
+
+
+def test_parts_that_are_not_whole(root: Path) -> None:
+    min((write_parts(root) / "test_fg").glob("*/*.jpg")).unlink()
+
+    with pytest.raises(DataError, match=r"test_fg/\S+ is missing although metadata\.csv lists it"):
+        open_all(root).prepare_data()
 
 
 # --- bad input -------------------------------------------------------------------------------------------------------

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from maskexp.data.builders.layout import Layout
-from maskexp.data.builders.releases import recognise
+from maskexp.data.builders.releases import Counts
 from maskexp.data.errors import DataError, DatasetNotFoundError
-from maskexp.data.manifest import Card, Row
+from maskexp.data.manifest import Row
 
 __all__ = ["CelebALayout"]
 
@@ -53,6 +53,9 @@ class CelebALayout(Layout):
     needed: ClassVar[str] = "img_align_celeba"
     folders: ClassVar[tuple[str, ...]] = ("celeba", "CelebA")
     listing: ClassVar[str] = "list_eval_partition"
+    licence: ClassVar[str] = "non-commercial research"
+    inferred: ClassVar[Mapping[str, tuple[str, ...]]] = {"official": ("train", "val", "test")}
+    counted_in: ClassVar[str] = "group counts"
     places: ClassVar[dict[str, str]] = {
         "target": "attribute that is the label, e.g. Blond_Hair",
         "spurious": "attribute that is the spurious factor, e.g. Male",
@@ -92,23 +95,31 @@ class CelebALayout(Layout):
             rows.append(Row(name, SPLITS[split], label, f"{self.images}/{name}", attr))
         return rows
 
-    def card(self, rows: list[Row]) -> Card:
-        """Describe the data."""
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The values of the target."""
+        return (f"not {self.target}", self.target)
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The values of the spurious factor."""
+        return (f"not {self.spurious}", self.spurious)
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The two attributes."""
+        return {"target": self.target, "spurious": self.spurious}
+
+    def known(self) -> Mapping[str, Counts]:
+        """Return the group counts of blond hair and male."""
+        return KNOWN_COUNTS if (self.target, self.spurious) == ("Blond_Hair", "Male") else {}
+
+    def counted(self, rows: Sequence[Row]) -> Counts:
+        """Return the pictures of each split and group."""
         found = {split: [0, 0, 0, 0] for split in SPLITS.values()}
         for row in rows:
             found[row.split][2 * row.label + row.attr] += 1
-        counts = {split: tuple(values) for split, values in found.items()}
-        known = KNOWN_COUNTS if (self.target, self.spurious) == ("Blond_Hair", "Male") else {}
-        variant, notes = recognise(self.title, counts, known, "group counts")
-        return Card(
-            name=self.name,
-            variant=variant,
-            classes=(f"not {self.target}", self.target),
-            attributes=(f"not {self.spurious}", self.spurious),
-            licence="non-commercial research",
-            notes=tuple(notes),
-            builder={"name": self.name, "version": self.version, "target": self.target, "spurious": self.spurious},
-        )
+        return {split: tuple(values) for split, values in found.items()}
 
     def _table(self, stem: str) -> Path:
         """Return the official table, or Kaggle's."""

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
 from maskexp.data.builders.cub_foreground import CUBForeground
-from maskexp.data.builders.hold_out import VALIDATED_ON_TEST, hold_out
-from maskexp.data.builders.layout import Layout
-from maskexp.data.builders.releases import recognise, totals
+from maskexp.data.builders.hold_out import HeldOutLayout
+from maskexp.data.builders.releases import Counts
 from maskexp.data.errors import DataError
-from maskexp.data.manifest import Card, Row
+from maskexp.data.manifest import Row
 
 __all__ = ["Bird", "CUBLayout", "class_names", "read_birds"]
 
@@ -45,19 +44,15 @@ class Bird:
 
 
 @dataclass(frozen=True, slots=True)
-class CUBLayout(Layout):
+class CUBLayout(HeldOutLayout):
     """Where the parts of CUB-200-2011 lie.
 
     Attributes:
         root: folder ``CUB_200_2011``.
         foreground: segmentations, in ``root`` or beside it, and boxes.
-        val_fraction: share of the training pictures that is held out.
-        val_seed: of that draw.
     """
 
     foreground: CUBForeground
-    val_fraction: float
-    val_seed: int
 
     name: ClassVar[str] = "cub"
     title: ClassVar[str] = "CUB-200-2011"
@@ -69,6 +64,7 @@ class CUBLayout(Layout):
     needed: ClassVar[str] = "images.txt"
     folders: ClassVar[tuple[str, ...]] = ("CUB_200_2011",)
     listing: ClassVar[str] = "images.txt"
+    licence: ClassVar[str] = "non-commercial research"
     places: ClassVar[dict[str, str]] = {"segmentations": "folder of the segmentations"}
 
     @classmethod
@@ -85,7 +81,7 @@ class CUBLayout(Layout):
             DatasetNotFoundError: if the root, or the segmentations that were asked for, are missing.
         """
         found = cls.locate(root)
-        return cls(found, CUBForeground.find(cls.title, found, segmentations), val_fraction, val_seed)
+        return cls(found, val_fraction, val_seed, CUBForeground.find(cls.title, found, segmentations))
 
     @property
     def mask_root(self) -> Path | None:
@@ -118,28 +114,26 @@ class CUBLayout(Layout):
             )
             for bird in birds
         ]
-        return hold_out(rows, self.val_fraction, self.val_seed)
+        return self.held_out(rows)
 
-    def card(self, rows: list[Row]) -> Card:
-        """Describe the release."""
-        held = ("train", "val") if self.val_fraction else ("train",)
-        found = totals(Counter(row.split for row in rows), train=held, test=("test",))
-        variant, notes = recognise(self.title, found, KNOWN_COUNTS)
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The species, as ``classes.txt`` writes them."""
+        return class_names(self.root)
+
+    def foreground_of(self, rows: Sequence[Row]) -> tuple[str, str]:
+        """Return what CUB's segmentations are."""
+        return self.foreground.kind, self.foreground.source
+
+    def known(self) -> Mapping[str, Counts]:
+        """Return the official split."""
+        return KNOWN_COUNTS
+
+    def notes(self, rows: Sequence[Row]) -> Sequence[str]:
+        """Count what is not segmented, and warn of the overlap with ImageNet."""
         without = sum(not row.mask for row in rows) if self.mask_root else 0
-        if without:
-            notes.append(f"{without} of {len(rows)} pictures have no segmentation")
-        if not self.val_fraction:
-            notes.append(VALIDATED_ON_TEST)
-        return Card(
-            name=self.name,
-            variant=variant,
-            classes=class_names(self.root),
-            mask_kind=self.foreground.kind,
-            mask_source=self.foreground.source,
-            licence="non-commercial research",
-            notes=(*notes, OVERLAP),
-            builder={"name": self.name, "version": self.version},
-        )
+        missing = [f"{without} of {len(rows)} pictures have no segmentation"] if without else []
+        return (*missing, *HeldOutLayout.notes(self, rows), OVERLAP)
 
 
 def read_birds(root: Path) -> list[Bird]:

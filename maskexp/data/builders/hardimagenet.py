@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
 from maskexp.data.builders.folders import pictures
-from maskexp.data.builders.hold_out import VALIDATED_ON_TEST, hold_out
-from maskexp.data.builders.layout import Layout
+from maskexp.data.builders.hold_out import HeldOutLayout
 from maskexp.data.errors import DataError, DatasetNotFoundError
-from maskexp.data.manifest import Card, Row
+from maskexp.data.manifest import Row
 
 __all__ = ["CLASSES", "HardImageNetLayout"]
 
@@ -35,23 +35,18 @@ CLASSES = {
 """Names by WordNet id. Their order is ours: that of the released ``hard_imagenet_idx.pkl`` is not confirmed."""
 SPLITS = {"train": "train", "val": "test"}
 """The official validation pictures are our test pictures."""
-LICENCE = "terms of ImageNet"
 
 
 @dataclass(frozen=True, slots=True)
-class HardImageNetLayout(Layout):
+class HardImageNetLayout(HeldOutLayout):
     """Where the parts of HardImageNet lie.
 
     Attributes:
         root: folder of the pictures, ``{train,val}/<wnid>/``: ImageNet, or the fifteen classes of it.
         masks: folder ``hardImageNet`` of the masks, ``{train,val}/<wnid>_<name of the picture>``.
-        val_fraction: share of the training pictures that is held out.
-        val_seed: of that draw.
     """
 
     masks: Path
-    val_fraction: float
-    val_seed: int
 
     name: ClassVar[str] = "hardimagenet"
     title: ClassVar[str] = "HardImageNet"
@@ -62,6 +57,7 @@ class HardImageNetLayout(Layout):
     needed: ClassVar[str] = "val"
     folders: ClassVar[tuple[str, ...]] = ("hardImageNet",)
     listing: ClassVar[str] = "the folder of the masks"
+    licence: ClassVar[str] = "terms of ImageNet"
     places: ClassVar[dict[str, str]] = {"imagenet_root": "folder of the pictures, {train,val}/<wnid>/"}
 
     @classmethod
@@ -89,7 +85,7 @@ class HardImageNetLayout(Layout):
             raise DatasetNotFoundError.explained(
                 "HardImageNet's pictures", str(images / "val"), cls.get_it, "--data.imagenet_root"
             )
-        return cls(images, masks, val_fraction, val_seed)
+        return cls(images, val_fraction, val_seed, masks)
 
     @property
     def mask_root(self) -> Path:
@@ -118,23 +114,19 @@ class HardImageNetLayout(Layout):
                     raise DataError(f"{mask} belongs to none of the fifteen classes of HardImageNet; extract it again")
                 image = f"{folder}/{wnid}/{name}"
                 rows.append(Row(Path(name).stem, split, labels[wnid], image, mask=f"{folder}/{mask.name}"))
-        return hold_out(rows, self.val_fraction, self.val_seed)
+        return self.held_out(rows)
 
-    def card(self, rows: list[Row]) -> Card:
-        """Describe the data; no count is published that could be compared."""
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the fifteen classes."""
+        return tuple(CLASSES.values())
+
+    def foreground_of(self, rows: Sequence[Row]) -> tuple[str, str]:
+        """Return that every picture has a mask."""
+        return "soft", self.name
+
+    def notes(self, rows: Sequence[Row]) -> Sequence[str]:
+        """Say the counts: none is published that they could be compared with."""
         counts = Counter(row.split for row in rows)
-        notes = [
-            f"{counts['train']} training, {counts['val']} validation and {counts['test']} test pictures with masks"
-        ]
-        if not self.val_fraction:
-            notes.append(VALIDATED_ON_TEST)
-        return Card(
-            name=self.name,
-            variant="official",
-            classes=tuple(CLASSES.values()),
-            mask_kind="soft",
-            mask_source="hardimagenet",
-            licence=LICENCE,
-            notes=tuple(notes),
-            builder={"name": self.name, "version": self.version},
-        )
+        sizes = f"{counts['train']} training, {counts['val']} validation and {counts['test']} test pictures with masks"
+        return (sizes, *HeldOutLayout.notes(self, rows))

@@ -2,21 +2,49 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from maskexp.data.builders.layout import Layout
+from maskexp.data.builders.releases import Counts, totals
 from maskexp.data.errors import DataError
 from maskexp.data.manifest import Row
 
-__all__ = ["VALIDATED_ON_TEST", "hold_out"]
+__all__ = ["VALIDATED_ON_TEST", "HeldOutLayout", "hold_out"]
 
 VALIDATED_ON_TEST = (
     "val_fraction 0: validation is the test split, so that a checkpoint that was selected by it has seen the test "
     "pictures"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOutLayout(Layout):
+    """A layout without an official validation set: a share of the training pictures is held out.
+
+    Attributes:
+        val_fraction: share of the training pictures that is held out.
+        val_seed: of that draw.
+    """
+
+    val_fraction: float
+    val_seed: int
+
+    def held_out(self, rows: Sequence[Row]) -> list[Row]:
+        """Return the rows with a validation split, see :func:`hold_out`."""
+        return hold_out(rows, self.val_fraction, self.val_seed)
+
+    def notes(self, rows: Sequence[Row]) -> Sequence[str]:
+        """Warn of a validation that sees the test pictures."""
+        return () if self.val_fraction else (VALIDATED_ON_TEST,)
+
+    def counted(self, rows: Sequence[Row]) -> Counts:
+        """Return the pictures of the official splits: those that are held out count as training pictures."""
+        trained = ("train", "val") if self.val_fraction else ("train",)
+        return totals(Counter(row.split for row in rows), train=trained, test=("test",))
 
 
 def hold_out(rows: Sequence[Row], fraction: float, seed: int) -> list[Row]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
@@ -71,20 +71,25 @@ class ImageNet100Layout(WordNetLayout):
             DataError: if there is no such list.
         """
         place = None if boxes is None else Path(boxes).expanduser()
-        return cls(cls.locate(root), place, val_fraction, val_seed, _wnids(class_list))
+        return cls(cls.locate(root), val_fraction, val_seed, place, _wnids(class_list))
 
     @property
-    def classes(self) -> Mapping[str, str]:
+    def named(self) -> Mapping[str, str]:
         """Each WordNet id is its own name."""
         return {wnid: wnid for wnid in self.wnids}
 
-    def further_notes(self, rows: list[Row]) -> list[str]:
+    def known(self) -> Mapping[str, Counts]:
+        """Return the counts of a named list; none are known of a list of one's own."""
+        return self.known_counts if self.wnids == LISTS["cmc"] else {}
+
+    def notes(self, rows: Sequence[Row]) -> Sequence[str]:
         """Say which of the many lists this is."""
         digest = list_digest(self.wnids)
         name = next((name for name, known in DIGESTS.items() if known == digest), "a list of your own")
         return [
+            *WordNetLayout.notes(self, rows),
             f"classes: {name}, {len(self.wnids)} WordNet ids, sha256 {digest}; "
-            "several lists go by the name ImageNet-100"
+            "several lists go by the name ImageNet-100",
         ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal, Self
@@ -39,7 +39,10 @@ class ImagenetteLayout(WordNetLayout):
     )
     folders: ClassVar[tuple[str, ...]] = tuple(f"imagenette2{size}" for size in SIZES)
     known_counts: ClassVar[Mapping[str, Counts]] = {"v2": {"train": (9469,), "test": (3925,)}}
-    places: ClassVar[dict[str, str]] = {"boxes": "folder of ILSVRC's boxes (XML)"}
+    places: ClassVar[dict[str, str]] = {
+        "boxes": "folder of ILSVRC's boxes (XML)",
+        "label_noise": "percentage of wrong training labels: 0, 1, 5, 25 or 50",
+    }
     wnids: ClassVar[Mapping[str, str]] = {
         "n01440764": "tench",
         "n02102040": "English springer",
@@ -75,10 +78,10 @@ class ImagenetteLayout(WordNetLayout):
                 f"{place} does not say in which size the pictures were annotated; {cls.title} needs the folder of XML "
                 "files (ILSVRC2012_bbox_train_v2.tar.gz, ILSVRC2012_bbox_val_v3.tgz)"
             )
-        return cls(found, place, val_fraction, val_seed, label_noise)
+        return cls(found, val_fraction, val_seed, place, label_noise)
 
     @property
-    def classes(self) -> Mapping[str, str]:
+    def named(self) -> Mapping[str, str]:
         """Name by WordNet id, in the order of the labels."""
         return self.wnids
 
@@ -98,13 +101,14 @@ class ImagenetteLayout(WordNetLayout):
             rows = [row if row.split == "test" else self._relabelled(row, noisy) for row in rows]
         return [*rows, *(replace(row, split="unseen") for row in rows if self._is_unseen(row))]
 
-    def further_notes(self, rows: list[Row]) -> list[str]:
+    def notes(self, rows: Sequence[Row]) -> Sequence[str]:
         """Say how much of the test split a pretrained backbone has seen, and how many labels are wrong."""
         tested = [row for row in rows if row.split == "test"]
         seen = sum(not self._is_unseen(row) for row in tested)
         notes = [
+            *WordNetLayout.notes(self, rows),
             f"{seen} of {len(tested)} test pictures are from ImageNet's training set, which pretrained backbones have "
-            "seen; the split 'unseen' has the others"
+            "seen; the split 'unseen' has the others",
         ]
         if self.label_noise:
             wrong = sum(row.flags == "noisy" for row in rows)
@@ -131,9 +135,9 @@ class ImagenetteLayout(WordNetLayout):
     def _relabelled(self, row: Row, noisy: Mapping[str, str]) -> Row:
         """Return the row with the label of the noisy list, flagged where it is wrong."""
         wnid = noisy.get(row.image, "")
-        if wnid not in self.classes:
+        if wnid not in self.named:
             raise DataError(f"{self._noisy_labels()} gives {row.image} the label {wnid!r}; extract the archive again")
-        label = list(self.classes).index(wnid)
+        label = list(self.named).index(wnid)
         return row if label == row.label else replace(row, label=label, flags="noisy")
 
 

@@ -3,20 +3,43 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from maskexp.data.builders.prepared import Prepared, cache_folder, cached_table, in_parallel, names_with_times
+from maskexp.data.builders.releases import Counts, recognise
 from maskexp.data.errors import DataError, DatasetNotFoundError
 from maskexp.data.image_files import stored_size
 from maskexp.data.manifest import Card, ManifestTable, Row
 
-__all__ = ["Layout", "prepare", "prepare_unverified"]
+__all__ = ["Argument", "Layout", "arguments_of", "prepare", "prepare_unverified"]
+
+COMMON = {
+    "val_fraction": "share of the training pictures held out for validation",
+    "val_seed": "seed of the pictures held out",
+    "split_seed": "seed of the random split",
+}
+"""What arguments of several data sets mean."""
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """What somebody may say about where data lies, and which part of it is meant.
+
+    Attributes:
+        kind: ``str``, ``int``, ``float``, ``list`` (of str) or ``dict`` (of str by str).
+        meaning: in words.
+    """
+
+    kind: type
+    meaning: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +59,10 @@ class Layout(ABC):
         folders: names under which the official archives extract, where ``root`` is the folder above.
         version: counts up when the builder makes another manifest of the same files.
         listing: what says that a picture exists, for the message about one that does not.
-        places: arguments of ``find`` besides the root that are paths or names, and what they mean.
+        licence: in words.
+        inferred: by release, the splits whose counts were computed and not read in a publication.
+        counted_in: what :meth:`counted` counts, for messages.
+        places: what the arguments of ``find`` besides the root mean, those of :data:`COMMON` excepted.
     """
 
     root: Path
@@ -48,6 +74,9 @@ class Layout(ABC):
     folders: ClassVar[tuple[str, ...]] = ()
     version: ClassVar[int] = 1
     listing: ClassVar[str] = "its folder"
+    licence: ClassVar[str]
+    inferred: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    counted_in: ClassVar[str] = "counts"
     places: ClassVar[dict[str, str]] = {}
 
     @classmethod
@@ -97,9 +126,62 @@ class Layout(ABC):
     def rows(self) -> list[Row]:
         """Return all rows; width and height may be left open."""
 
+    @property
     @abstractmethod
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes in the order of the labels."""
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Names of the values of the spurious factor; none where there is no such factor."""
+        return ()
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """Wishes that the card says, because they decide what the data is."""
+        return {}
+
+    def foreground_of(self, rows: Sequence[Row]) -> tuple[str, str]:
+        """Return what masks there are (``soft``, ``binary`` or ``none``), and where the foreground comes from."""
+        return "none", ""
+
+    def notes(self, rows: Sequence[Row]) -> Sequence[str]:
+        """Return what every output has to say about these rows, besides how they differ from a release."""
+        return ()
+
+    def known(self) -> Mapping[str, Counts] | None:
+        """Return the counts of the published releases, None where none is published."""
+        return None
+
+    def claimed(self) -> str | None:
+        """Return the release that the folder says it is, if its name does."""
+        return None
+
+    def counted(self, rows: Sequence[Row]) -> Counts:
+        """Return the pictures of each split, as :meth:`known` counts them."""
+        counts = Counter(row.split for row in rows)
+        return {split: (counts[split],) for split in ("train", "val", "test")}
+
+    def recognised(self, rows: Sequence[Row]) -> tuple[str, list[str]]:
+        """Return which release the rows are, and what has to be said if they are none."""
+        known = self.known()
+        return ("official", []) if known is None else recognise(self.title, self.counted(rows), known, self.counted_in)
+
     def card(self, rows: list[Row]) -> Card:
         """Describe what the rows are."""
+        variant, notes = self.recognised(rows)
+        mask_kind, mask_source = self.foreground_of(rows)
+        return Card(
+            name=self.name,
+            variant=variant,
+            classes=self.classes,
+            attributes=self.attributes,
+            mask_kind=mask_kind,
+            mask_source=mask_source,
+            licence=self.licence,
+            notes=(*notes, *self.notes(rows)),
+            builder={"name": self.name, "version": self.version, **self.recipe},
+        )
 
     def fingerprint(self) -> dict[str, Any]:
         """Return paths, wishes and state of the files: another answer means that the manifest has to be built anew."""
@@ -126,6 +208,25 @@ class Layout(ABC):
         roots = {split: self.image_root(split) for split in table.splits}
         elsewhere = {split: root for split, root in roots.items() if root != self.root}
         return Prepared(table, self.root, self.mask_root, elsewhere)
+
+
+def arguments_of(find: Callable[..., Any], meanings: Mapping[str, str]) -> dict[str, Argument]:
+    """Return the arguments of a function besides the root, each with the type of its default or annotation.
+
+    Args:
+        find: a layout's ``find``, or another function that looks data up.
+        meanings: of the arguments, those of :data:`COMMON` excepted.
+    """
+    arguments = {}
+    for name, parameter in inspect.signature(find).parameters.items():
+        if name != "root":
+            kinds = {"float": float, "Sequence": list, "Mapping": dict}
+            named = next((kind for word, kind in kinds.items() if word in str(parameter.annotation)), str)
+            kind = (
+                named if parameter.default is None or isinstance(parameter.default, tuple) else type(parameter.default)
+            )
+            arguments[name] = Argument(kind, meanings.get(name) or COMMON[name])
+    return arguments
 
 
 def prepare(layout: Layout, cache_dir: str | Path | None = None) -> Prepared:

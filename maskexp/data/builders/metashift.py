@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from maskexp.data.builders.folders import pictures
 from maskexp.data.builders.layout import Layout
-from maskexp.data.builders.releases import recognise
+from maskexp.data.builders.releases import Counts
 from maskexp.data.errors import DataError
-from maskexp.data.manifest import Card, Row
+from maskexp.data.manifest import Row
 
 __all__ = ["MetaShiftLayout"]
 
@@ -47,6 +46,7 @@ class MetaShiftLayout(Layout):
         "Visual Genome)"
     )
     needed: ClassVar[str] = "train/cat/cat(indoor)"
+    licence: ClassVar[str] = "Visual Genome (CC BY 4.0)"
     folders: ClassVar[tuple[str, ...]] = ("MetaShift-Cat-Dog-indoor-outdoor",)
 
     @classmethod
@@ -77,23 +77,28 @@ class MetaShiftLayout(Layout):
             rows += [Row(image, "train", label, image, attr) for image in images]
         return _split(rows, self.split_seed)
 
-    def card(self, rows: list[Row]) -> Card:
-        """Describe the data."""
-        counts = Counter(row.split for row in rows)
-        found = {split: (counts[split],) for split in ("train", "val", "test")}
-        variant, notes = recognise(self.title, found, KNOWN_COUNTS)
-        notes.append(
-            "sizes of SubpopBench's split, drawn anew: its own draw depends on the order of a directory listing"
-        )
-        return Card(
-            name=self.name,
-            variant=variant,
-            classes=("dog", "cat"),
-            attributes=("outdoor", "indoor"),
-            licence="Visual Genome (CC BY 4.0)",
-            notes=tuple(notes),
-            builder={"name": self.name, "version": self.version, "split_seed": self.split_seed},
-        )
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The animals."""
+        return ("dog", "cat")
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The places."""
+        return ("outdoor", "indoor")
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The seed of the split."""
+        return {"split_seed": self.split_seed}
+
+    def known(self) -> Mapping[str, Counts]:
+        """Return SubpopBench's sizes."""
+        return KNOWN_COUNTS
+
+    def notes(self, rows: Sequence[Row]) -> Sequence[str]:
+        """Say that the split is ours."""
+        return ("sizes of SubpopBench's split, drawn anew: its own draw depends on the order of a directory listing",)
 
 
 def _split(rows: Sequence[Row], seed: int) -> list[Row]:

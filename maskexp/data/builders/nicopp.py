@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, zip_longest
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 
 from maskexp.data.builders.folders import pictures
 from maskexp.data.builders.hold_out import hold_out
 from maskexp.data.builders.layout import Layout
-from maskexp.data.builders.releases import recognise
+from maskexp.data.builders.releases import Counts
 from maskexp.data.errors import DataError
-from maskexp.data.manifest import Card, Row
+from maskexp.data.manifest import Row
 
 __all__ = ["NICOPlusPlusLayout", "Protocol"]
 
@@ -57,6 +57,7 @@ class NICOPlusPlusLayout(Layout):
     )
     needed: ClassVar[str] = "public_dg_0416/train"
     folders: ClassVar[tuple[str, ...]] = ("NICO++", "track_1", "nicopp")
+    licence: ClassVar[str] = "non-commercial research"
     places: ClassVar[dict[str, str]] = {"protocol": ", ".join(PROTOCOLS)}
 
     @classmethod
@@ -84,7 +85,7 @@ class NICOPlusPlusLayout(Layout):
             DataError: if the mapping is damaged or a class has no pictures.
         """
         rows = []
-        for label, name in enumerate(self._classes()):
+        for label, name in enumerate(self.classes):
             listed = [(c, path) for c, context in enumerate(CONTEXTS) for path in self._listed(context, name)]
             if not listed:
                 raise DataError(
@@ -103,35 +104,9 @@ class NICOPlusPlusLayout(Layout):
             self.split_seed,
         )
 
-    def card(self, rows: list[Row]) -> Card:
-        """Describe the data."""
-        counts = Counter(row.split for row in rows)
-        found = {split: (counts[split],) for split in ("train", "val", "test")}
-        variant: str = self.protocol
-        notes: list[str] = []
-        if self.protocol in KNOWN_COUNTS:
-            variant, notes = recognise(
-                f"{self.title} {self.protocol}", found, {self.protocol: KNOWN_COUNTS[self.protocol]}
-            )
-        if self.protocol == "comet_like":
-            notes.append(
-                "COMET's own draw was never published: sizes and balance of contexts are its, the pictures ours"
-            )
-        return Card(
-            name=self.name,
-            variant=variant,
-            classes=self._classes(),
-            attributes=CONTEXTS,
-            licence="non-commercial research",
-            notes=tuple(notes),
-            builder={"name": self.name, "version": self.version, "protocol": self.protocol},
-        )
-
-    def _mapping(self) -> Path:
-        return self.root / "dg_label_id_mapping.json"
-
-    def _classes(self) -> tuple[str, ...]:
-        """Return the names in the order of the official ids, which is not the alphabetical one."""
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names in the order of the official ids, which is not the alphabetical one."""
         path = self._mapping()
         if not path.is_file():
             raise DataError(f"{path} is missing; it says which class has which number, so put it there")
@@ -142,6 +117,33 @@ class NICOPlusPlusLayout(Layout):
         if not isinstance(mapping, dict) or sorted(mapping.values()) != list(range(len(mapping))):
             raise DataError(f"{path} does not number its classes from 0; get it again")
         return tuple(sorted(mapping, key=lambda name: int(mapping[name])))
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The contexts."""
+        return CONTEXTS
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The protocol."""
+        return {"protocol": self.protocol}
+
+    def known(self) -> Mapping[str, Counts] | None:
+        """Return the sizes of the protocol, if they were published."""
+        return {self.protocol: KNOWN_COUNTS[self.protocol]} if self.protocol in KNOWN_COUNTS else None
+
+    def recognised(self, rows: Sequence[Row]) -> tuple[str, list[str]]:
+        """Return the protocol, or ``custom`` where its sizes are published and others."""
+        return Layout.recognised(self, rows) if self.protocol in KNOWN_COUNTS else (self.protocol, [])
+
+    def notes(self, rows: Sequence[Row]) -> Sequence[str]:
+        """Say what is not COMET's."""
+        if self.protocol != "comet_like":
+            return ()
+        return ("COMET's own draw was never published: sizes and balance of contexts are its, the pictures ours",)
+
+    def _mapping(self) -> Path:
+        return self.root / "dg_label_id_mapping.json"
 
     def _listed(self, context: str, name: str) -> Sequence[Path]:
         return pictures(self.root / self.needed / context / name)

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
-__all__ = ["Counts", "recognise", "totals"]
+__all__ = ["Counts", "Difference", "differences", "recognise", "totals"]
 
 Counts = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A split that has other counts than it was published with.
+
+    Attributes:
+        message: one sentence.
+        inferred: whether the count it is compared with was computed by us, not read in a publication.
+    """
+
+    message: str
+    inferred: bool
 
 
 def recognise(title: str, found: Counts, known: Mapping[str, Counts], of: str = "counts") -> tuple[str, list[str]]:
@@ -29,6 +43,36 @@ def recognise(title: str, found: Counts, known: Mapping[str, Counts], of: str = 
     return "custom", [
         f"variant custom: the {of} ({split} {_slashed(found[split])}) differ from every known release of {title}"
         f"{_nearly(found, known)}; not comparable with published numbers"
+    ]
+
+
+def differences(
+    found: Counts, known: Mapping[str, Counts], inferred: Mapping[str, tuple[str, ...]], claimed: str | None = None
+) -> list[Difference]:
+    """Compare counts with those of the release that the data claims to be.
+
+    Args:
+        found: counts per split.
+        known: the same of each release, by its name.
+        inferred: splits of a release whose counts nobody published, by its name.
+        claimed: name of the release; if not given, the only one that is known, or the one with the same training set.
+
+    Returns:
+        One difference per split. None where the data is a release, and where it claims to be none of several.
+    """
+    found = dict(found)
+    if claimed is None:
+        alike = [name for name, counts in known.items() if counts.get("train", ()) == found.get("train")]
+        claimed = next(iter(alike if len(known) > 1 else known), None)
+    if claimed is None or found in map(dict, known.values()):
+        return []
+    return [
+        Difference(
+            f"{split} has {_slashed(found.get(split, (0,)))} pictures, but {claimed} has {_slashed(counts)}",
+            split in inferred.get(claimed, ()),
+        )
+        for split, counts in known[claimed].items()
+        if found.get(split) != counts
     ]
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 from maskexp.data.builders.folders import pictures
-from maskexp.data.builders.hold_out import VALIDATED_ON_TEST, hold_out
-from maskexp.data.builders.layout import Layout
-from maskexp.data.builders.releases import recognise, totals
+from maskexp.data.builders.hold_out import HeldOutLayout
+from maskexp.data.builders.releases import Counts
 from maskexp.data.errors import DataError
-from maskexp.data.manifest import Card, Row
+from maskexp.data.manifest import Row
 
 __all__ = ["Challenge", "SpawriousLayout"]
 
@@ -39,19 +37,15 @@ PARTNER = (1, 0, 3, 2)
 
 
 @dataclass(frozen=True, slots=True)
-class SpawriousLayout(Layout):
+class SpawriousLayout(HeldOutLayout):
     """Where Spawrious lies and which challenge is wanted.
 
     Attributes:
         root: folder ``spawrious224``.
         challenge: one of six.
-        val_fraction: share of the training pictures that is held out.
-        val_seed: of that draw.
     """
 
     challenge: Challenge
-    val_fraction: float
-    val_seed: int
 
     name: ClassVar[str] = "spawrious"
     title: ClassVar[str] = "Spawrious"
@@ -61,6 +55,7 @@ class SpawriousLayout(Layout):
     )
     needed: ClassVar[str] = "0"
     folders: ClassVar[tuple[str, ...]] = ("spawrious224",)
+    licence: ClassVar[str] = "CC BY 4.0 (README) or CC0 (LICENSE)"
     places: ClassVar[dict[str, str]] = {"challenge": ", ".join(COMBINATIONS)}
 
     @classmethod
@@ -75,7 +70,7 @@ class SpawriousLayout(Layout):
         """
         if challenge not in COMBINATIONS:
             raise DataError(f"challenge is {challenge!r}; it must be one of {', '.join(COMBINATIONS)}")
-        return cls(cls.locate(root), challenge, val_fraction, val_seed)
+        return cls(cls.locate(root), val_fraction, val_seed, challenge)
 
     def watched(self) -> list[Path]:
         """Return the folders of all breeds."""
@@ -89,23 +84,21 @@ class SpawriousLayout(Layout):
         """
         one_to_one = self.challenge.startswith("o2o")
         rows = list(self._one_to_one() if one_to_one else self._many_to_many())
-        return hold_out(rows, self.val_fraction, self.val_seed)
+        return self.held_out(rows)
 
-    def card(self, rows: list[Row]) -> Card:
-        """Describe the challenge."""
-        held = ("train", "val") if self.val_fraction else ("train",)
-        found = totals(Counter(row.split for row in rows), train=held, test=("test",))
-        known = {str(self.challenge): {"train": (25344,), "test": (25344,)}}
-        variant, notes = recognise(f"{self.title} {self.challenge}", found, known)
-        return Card(
-            name=self.name,
-            variant=variant,
-            classes=BREEDS,
-            attributes=LOCATIONS,
-            licence="CC BY 4.0 (README) or CC0 (LICENSE)",
-            notes=(*notes, *([] if self.val_fraction else [VALIDATED_ON_TEST])),
-            builder={"name": self.name, "version": self.version},
-        )
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The breeds."""
+        return BREEDS
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The locations."""
+        return LOCATIONS
+
+    def known(self) -> Mapping[str, Counts]:
+        """Return the published size, which is that of each challenge."""
+        return {self.challenge: {"train": (25344,), "test": (25344,)}}
 
     def _one_to_one(self) -> Iterator[Row]:
         """Yield each breed on its own location, with a few pictures of all breeds on the filler."""

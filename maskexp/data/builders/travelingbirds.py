@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
 from maskexp.data.builders.cub import KNOWN_COUNTS, CUBLayout, class_names, read_birds
 from maskexp.data.builders.cub_foreground import CUBForeground
-from maskexp.data.builders.hold_out import VALIDATED_ON_TEST, hold_out
-from maskexp.data.builders.layout import Layout
-from maskexp.data.builders.releases import recognise, totals
+from maskexp.data.builders.hold_out import VALIDATED_ON_TEST, HeldOutLayout
+from maskexp.data.builders.releases import Counts
 from maskexp.data.errors import DataError
-from maskexp.data.manifest import Card, Row
+from maskexp.data.manifest import Row
 
 __all__ = ["TravelingBirdsLayout"]
 
@@ -27,21 +26,17 @@ SHIFTED = (
 
 
 @dataclass(frozen=True, slots=True)
-class TravelingBirdsLayout(Layout):
+class TravelingBirdsLayout(HeldOutLayout):
     """Where the parts of TravelingBirds lie.
 
     Attributes:
         root: folder with ``CUB_fixed``, and ``CUB_random`` and ``CUB_black`` if they are wanted.
         cub_root: CUB-200-2011, which says what the pictures are and which of them are for testing.
         foreground: segmentations and boxes of CUB.
-        val_fraction: share of the training pictures that is held out.
-        val_seed: of that draw.
     """
 
     cub_root: Path
     foreground: CUBForeground
-    val_fraction: float
-    val_seed: int
 
     name: ClassVar[str] = "travelingbirds"
     title: ClassVar[str] = "TravelingBirds"
@@ -52,6 +47,8 @@ class TravelingBirdsLayout(Layout):
     needed: ClassVar[str] = "CUB_fixed"
     folders: ClassVar[tuple[str, ...]] = ("TravelingBirds", "AdversarialData")
     listing: ClassVar[str] = "CUB's images.txt"
+    licence: ClassVar[str] = "non-commercial research (CUB-200-2011, Places)"
+    inferred: ClassVar[Mapping[str, tuple[str, ...]]] = {"official": ("train", "test")}
     places: ClassVar[dict[str, str]] = {
         "cub_root": "CUB-200-2011, for labels, the split, segmentations and boxes",
         "segmentations": "folder of the segmentations",
@@ -79,7 +76,7 @@ class TravelingBirdsLayout(Layout):
                 "of TravelingBirds holds all of them"
             )
         cub = CUBLayout.locate(cub_root)
-        return cls(found, cub, CUBForeground.find(cls.title, cub, segmentations), val_fraction, val_seed)
+        return cls(found, val_fraction, val_seed, cub, CUBForeground.find(cls.title, cub, segmentations))
 
     @property
     def mask_root(self) -> Path | None:
@@ -118,23 +115,24 @@ class TravelingBirdsLayout(Layout):
             for split in splits
             if bird.train == (split == "train")
         ]
-        return hold_out(rows, self.val_fraction, self.val_seed)
+        return self.held_out(rows)
 
-    def card(self, rows: list[Row]) -> Card:
-        """Describe the release."""
-        held = ("train", "val") if self.val_fraction else ("train",)
-        found = totals(Counter(row.split for row in rows), train=held, test=("test",))
-        variant, notes = recognise(self.title, found, KNOWN_COUNTS)
-        return Card(
-            name=self.name,
-            variant=variant,
-            classes=class_names(self.cub_root),
-            mask_kind=self.foreground.kind,
-            mask_source=self.foreground.source,
-            licence="non-commercial research (CUB-200-2011, Places)",
-            notes=(*notes, SHIFTED if self.val_fraction else VALIDATED_ON_TEST),
-            builder={"name": self.name, "version": self.version},
-        )
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """CUB's species."""
+        return class_names(self.cub_root)
+
+    def foreground_of(self, rows: Sequence[Row]) -> tuple[str, str]:
+        """Return what CUB's segmentations are."""
+        return self.foreground.kind, self.foreground.source
+
+    def known(self) -> Mapping[str, Counts]:
+        """Return CUB's official split."""
+        return KNOWN_COUNTS
+
+    def notes(self, rows: Sequence[Row]) -> Sequence[str]:
+        """Say what validation does not see."""
+        return (SHIFTED if self.val_fraction else VALIDATED_ON_TEST,)
 
 
 def _places(path: Path) -> dict[str, str]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Self
 
 from maskexp.data.builders.cub_foreground import CUBForeground
 from maskexp.data.builders.layout import Layout
-from maskexp.data.builders.waterbirds_release import waterbirds_card
+from maskexp.data.builders.releases import Counts
+from maskexp.data.builders.waterbirds_release import INFERRED, KNOWN_COUNTS, group_counts, notes_on
 from maskexp.data.errors import DataError
-from maskexp.data.manifest import Card, Row
+from maskexp.data.manifest import Row
 
 __all__ = ["WaterBirdsLayout"]
 
@@ -20,6 +21,14 @@ SPLITS = {"0": "train", "1": "val", "2": "test"}
 COLUMNS = ("img_id", "img_filename", "y", "split", "place")
 MISTAKEN = ("eastern_towhee", "western_meadowlark", "western_wood_pewee")
 """Land birds that the official labels call water birds, because their names contain the word *tern*."""
+FOLDERS = {
+    "waterbird_complete95_forest2water2": "complete95",
+    "waterbird_1.0_forest2water2": "complete100",
+    "waterbirds_v1.0": "complete95",
+}
+"""Release by the name under which its archive extracts."""
+PARTS = ("test_fg", "test_bg")
+"""Folders, and splits, of the test birds alone and of their scenes alone, which ``maskexp data make`` can write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +49,11 @@ class WaterBirdsLayout(Layout):
         "tar xf waterbird_complete95_forest2water2.tar.gz   (non-commercial research only)"
     )
     needed: ClassVar[str] = "metadata.csv"
-    folders: ClassVar[tuple[str, ...]] = (
-        "waterbird_complete95_forest2water2",
-        "waterbird_1.0_forest2water2",
-        "waterbirds_v1.0",
-    )
+    folders: ClassVar[tuple[str, ...]] = tuple(FOLDERS)
     listing: ClassVar[str] = "metadata.csv"
+    licence: ClassVar[str] = "non-commercial research (CUB-200-2011, Places)"
+    inferred: ClassVar[Mapping[str, tuple[str, ...]]] = INFERRED
+    counted_in: ClassVar[str] = "group counts"
     places: ClassVar[dict[str, str]] = {
         "cub_root": "CUB-200-2011, for segmentations and bounding boxes",
         "segmentations": "folder of the segmentations",
@@ -79,10 +87,11 @@ class WaterBirdsLayout(Layout):
 
     def watched(self) -> list[Path]:
         """Return the metadata, the folders of the pictures and the foreground."""
-        return [self.root / "metadata.csv", self.root, *self.foreground.watched()]
+        parts = [self.root / part for part in PARTS]
+        return [self.root / "metadata.csv", self.root, *parts, *self.foreground.watched()]
 
     def rows(self) -> list[Row]:
-        """Read ``metadata.csv``.
+        """Read ``metadata.csv``; the folders ``test_fg`` and ``test_bg`` hold further pictures of the test birds.
 
         Raises:
             DataError: if a column is missing or a value is out of range.
@@ -90,7 +99,7 @@ class WaterBirdsLayout(Layout):
         lines = _read_metadata(self.root / "metadata.csv")
         boxes = self.foreground.boxes()
         masks = self.foreground.masks(line["img_filename"] for line in lines)
-        return [
+        rows = [
             Row(
                 id=line["img_id"],
                 split=SPLITS[line["split"]],
@@ -105,11 +114,51 @@ class WaterBirdsLayout(Layout):
             )
             for line in lines
         ]
+        tested = [row for row in rows if row.split == "test"]
+        return [*rows, *(_part_of(row, part) for part in self._parts() for row in tested)]
 
-    def card(self, rows: list[Row]) -> Card:
-        """Describe the release."""
-        with_masks = any(row.mask for row in rows)
-        return waterbirds_card(rows, with_masks, self.foreground.bounding_boxes is not None, self.version)
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The kinds of birds."""
+        return ("landbird", "waterbird")
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The places."""
+        return ("land", "water")
+
+    def foreground_of(self, rows: Sequence[Row]) -> tuple[str, str]:
+        """Return what CUB's segmentations are, if one of them belongs to a picture."""
+        if any(row.mask for row in rows):
+            return "soft", "segmentations"
+        return "none", "" if self.foreground.bounding_boxes is None else "bounding_boxes"
+
+    def known(self) -> Mapping[str, Counts]:
+        """Return the group counts of the three releases."""
+        return KNOWN_COUNTS
+
+    def claimed(self) -> str | None:
+        """Return the release whose archive extracts under the name of the folder."""
+        return FOLDERS.get(self.root.name)
+
+    def counted(self, rows: Sequence[Row]) -> Counts:
+        """Return the pictures of each split and group."""
+        return group_counts(rows)
+
+    def notes(self, rows: Sequence[Row]) -> Sequence[str]:
+        """Say what is wrong or missing in the release."""
+        return notes_on(rows, any(row.mask for row in rows))
+
+    def _parts(self) -> list[str]:
+        return [part for part in PARTS if (self.root / part).is_dir()]
+
+
+def _part_of(row: Row, part: str) -> Row:
+    """Return the row of a test bird without its scene, or of a scene without its bird."""
+    image = f"{part}/{row.image}"
+    if part == "test_fg":
+        return replace(row, split=part, image=image, source="")
+    return replace(row, split=part, image=image, mask="", box=None)
 
 
 def _read_metadata(path: Path) -> list[dict[str, str]]:

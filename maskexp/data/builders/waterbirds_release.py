@@ -6,12 +6,11 @@ metadata. Those of validation at 95 % and 100 % are inferred from the generator'
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
-from maskexp.data.builders.releases import recognise
-from maskexp.data.manifest import Card, Row
+from maskexp.data.manifest import Row
 
-__all__ = ["KNOWN_COUNTS", "waterbirds_card"]
+__all__ = ["INFERRED", "KNOWN_COUNTS", "group_counts", "notes_on"]
 
 KNOWN_COUNTS: dict[str, dict[str, tuple[int, int, int, int]]] = {
     "complete95": {"train": (3498, 184, 56, 1057), "val": (467, 466, 133, 133), "test": (2255, 2255, 642, 642)},
@@ -19,31 +18,23 @@ KNOWN_COUNTS: dict[str, dict[str, tuple[int, int, int, int]]] = {
     "masktune_fixed": {"train": (3550, 187, 52, 961), "val": (470, 472, 122, 124), "test": (2255, 2264, 581, 583)},
 }
 """Pictures per group (land bird on land, on water, water bird on land, on water) of each published release."""
+INFERRED = {"complete95": ("val",), "complete100": ("val",)}
+"""Splits whose counts were computed by the generator's rule, not published."""
 
 
-def waterbirds_card(rows: list[Row], with_masks: bool, with_boxes: bool, version: int) -> Card:
-    """Describe the release that the rows are."""
+def group_counts(rows: Sequence[Row]) -> dict[str, tuple[int, ...]]:
+    """Return the pictures per group of the three official splits."""
     counts = {split: [0, 0, 0, 0] for split in ("train", "val", "test")}
     for row in rows:
-        counts[row.split][2 * row.label + row.attr] += 1
-    found = {split: tuple(values) for split, values in counts.items()}
-    variant, notes = recognise("WaterBirds", found, KNOWN_COUNTS, "group counts")
-    return Card(
-        name="waterbirds",
-        variant=variant,
-        classes=("landbird", "waterbird"),
-        attributes=("land", "water"),
-        mask_kind="soft" if with_masks else "none",
-        mask_source="segmentations" if with_masks else "bounding_boxes" if with_boxes else "",
-        licence="non-commercial research (CUB-200-2011, Places)",
-        notes=(*notes, *_notes(rows, found, with_masks)),
-        builder={"name": "waterbirds", "version": version},
-    )
+        if row.split in counts:
+            counts[row.split][2 * row.label + row.attr] += 1
+    return {split: tuple(values) for split, values in counts.items()}
 
 
-def _notes(rows: list[Row], found: Mapping[str, tuple[int, ...]], with_masks: bool) -> list[str]:
-    """Return what every output has to say about this folder."""
-    notes = []
+def notes_on(rows: Sequence[Row], with_masks: bool) -> list[str]:
+    """Return what every output has to say about a folder."""
+    rows = [row for row in rows if row.split in ("train", "val", "test")]
+    notes, found = [], group_counts(rows)
     if any(train == 0 and val > 0 for train, val in zip(found["train"], found["val"], strict=True)):
         notes.append(
             "training lacks groups that validation holds: selecting a checkpoint by validation worst-group accuracy "

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
 from maskexp.data.builders.folders import pictures
-from maskexp.data.builders.hold_out import VALIDATED_ON_TEST, hold_out
+from maskexp.data.builders.hold_out import HeldOutLayout
 from maskexp.data.builders.ilsvrc_boxes import read_ilsvrc_boxes, scaled
-from maskexp.data.builders.layout import Layout
 from maskexp.data.builders.prepared import in_parallel
-from maskexp.data.builders.releases import Counts, recognise, totals
+from maskexp.data.builders.releases import Counts
 from maskexp.data.errors import DataError
 from maskexp.data.image_files import stored_size
-from maskexp.data.manifest import Card, Row
+from maskexp.data.manifest import Row
 
 __all__ = ["WordNetLayout"]
 
@@ -26,22 +24,19 @@ SPLITS = {"train": "train", "val": "test"}
 
 
 @dataclass(frozen=True, slots=True)
-class WordNetLayout(Layout):
+class WordNetLayout(HeldOutLayout):
     """Where the parts of a subset of ImageNet lie.
 
     Attributes:
         root: folder with ``train`` and ``val``.
         boxes: folder or file of ILSVRC's boxes, None where they are not wanted.
-        val_fraction: share of the training pictures that is held out.
-        val_seed: of that draw.
         known_counts: counts of the published releases.
     """
 
     boxes: Path | None
-    val_fraction: float
-    val_seed: int
 
     needed: ClassVar[str] = "val"
+    licence: ClassVar[str] = "terms of ImageNet"
     known_counts: ClassVar[Mapping[str, Counts]]
     places: ClassVar[dict[str, str]] = {
         "boxes": "ILSVRC's boxes: folder of XML, LOC_val_solution.csv, localization.txt"
@@ -49,12 +44,17 @@ class WordNetLayout(Layout):
 
     @property
     @abstractmethod
-    def classes(self) -> Mapping[str, str]:
+    def named(self) -> Mapping[str, str]:
         """Name by WordNet id, in the order of the labels."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names in the order of the labels."""
+        return tuple(self.named.values())
 
     def watched(self) -> list[Path]:
         """Return the folders of all classes, and the boxes."""
-        folders = [self.root / split / wnid for split in SPLITS for wnid in self.classes]
+        folders = [self.root / split / wnid for split in SPLITS for wnid in self.named]
         return folders if self.boxes is None else [*folders, self.boxes]
 
     def rows(self) -> list[Row]:
@@ -64,35 +64,25 @@ class WordNetLayout(Layout):
             DataError: if a class has no pictures, or boxes are damaged.
         """
         rows = [row for folder in SPLITS for row in self._listed(folder)]
-        return hold_out(rows if self.boxes is None else self._boxed(rows, self.boxes), self.val_fraction, self.val_seed)
+        return self.held_out(rows if self.boxes is None else self._boxed(rows, self.boxes))
 
-    def card(self, rows: list[Row]) -> Card:
-        """Describe the release."""
-        held = ("train", "val") if self.val_fraction else ("train",)
-        found = totals(Counter(row.split for row in rows), train=held, test=("test",))
-        variant, notes = recognise(self.title, found, self.known_counts)
-        if not self.val_fraction:
-            notes.append(VALIDATED_ON_TEST)
-        boxed = Counter(row.split for row in rows if row.box)
-        if self.boxes is not None:
-            notes.append(f"{boxed['test']} of {found['test'][0]} test pictures have boxes")
-        return Card(
-            name=self.name,
-            variant=variant,
-            classes=tuple(self.classes.values()),
-            mask_source="ilsvrc_boxes" if boxed else "",
-            licence="terms of ImageNet",
-            notes=(*notes, *self.further_notes(rows)),
-            builder={"name": self.name, "version": self.version},
-        )
+    def foreground_of(self, rows: Sequence[Row]) -> tuple[str, str]:
+        """Return that there are boxes, if there are."""
+        return "none", "ilsvrc_boxes" if any(row.box for row in rows) else ""
 
-    def further_notes(self, rows: list[Row]) -> list[str]:
-        """Return what else every output has to say."""
-        return []
+    def known(self) -> Mapping[str, Counts]:
+        """Return :attr:`known_counts`."""
+        return self.known_counts
+
+    def notes(self, rows: Sequence[Row]) -> Sequence[str]:
+        """Say how many test pictures have boxes."""
+        tested = [row for row in rows if row.split == "test"]
+        boxed = f"{sum(bool(row.box) for row in tested)} of {len(tested)} test pictures have boxes"
+        return (*HeldOutLayout.notes(self, rows), *([] if self.boxes is None else [boxed]))
 
     def _listed(self, folder: str) -> Iterator[Row]:
         """Yield one row per picture in ``root/folder/<wnid>``."""
-        for label, wnid in enumerate(self.classes):
+        for label, wnid in enumerate(self.named):
             place = self.root / folder / wnid
             found = pictures(place)
             if not found:

@@ -234,14 +234,9 @@ def _csv(lines: Sequence[Sequence[str | int]]) -> str:
 
 
 def _manifest(folder: Path, recipe: WaterBirdsRecipe, found: Mapping[str, int]) -> ManifestTable:
-    """Read the folder back as an official release, and add the splits that no release has."""
+    """Read the folder back as an official release; the builder is what made it."""
     table = WaterBirdsLayout.find(folder).build()
-    rows = [replace(row, mask=f"segmentations/{row.mask}") for row in table.rows]
-    tested = [row for row in rows if row.split == "test"]
-    if recipe.test_fg:
-        rows += [replace(row, split="test_fg", image=f"test_fg/{row.image}", source="") for row in tested]
-    if recipe.test_bg:
-        rows += [replace(row, split="test_bg", image=f"test_bg/{row.image}", mask="") for row in tested]
+    rows = [replace(row, mask=row.mask and f"segmentations/{row.mask}") for row in table.rows]
     builder = {"name": "make waterbirds", "version": VERSION, **asdict(recipe)}
     return ManifestTable(replace(table.card, builder=builder, notes=_notes(table.card, rows, found)), rows)
 
