@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from maskexp.cli.data_make import make
 from maskexp.cli.data_prepare import prepare
 from maskexp.cli.errors import CommandError, did_you_mean
 from maskexp.data.catalog import CATALOG
-from maskexp.data.check import CHECKABLE, PLACES, Report, check_data
+from maskexp.data.check import ARGUMENTS, CHECKABLE, Report, check_data
 
 __all__ = ["run"]
 
@@ -49,32 +49,58 @@ def _check(args: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="maskexp data check", description="Check the files of a data set.")
     parser.add_argument("name", metavar="NAME", help=f"one of {', '.join(CHECKABLE)}")
     parser.add_argument("root", metavar="ROOT", nargs="?", help="folder of the data")
-    for place, texts in _places().items():
-        parser.add_argument(f"--{place}", metavar="X", help="; ".join(texts))
+    for argument, (kind, texts) in _arguments().items():
+        parser.add_argument(f"--{argument}", metavar="X", type=READERS[kind], help="; ".join(texts))
     parser.add_argument("--decode", action="store_true", help="decode every image: finds truncated and repeated files")
+    parser.add_argument(
+        "--custom", action="store_true", help="the data is your own, or a part: compare no counts with published ones"
+    )
+    parser.add_argument("--sha", metavar="HEX", nargs="?", const="", help="hash all files; with HEX, demand that hash")
+    parser.add_argument("--workers", metavar="N", type=int, default=8, help="threads (default: 8)")
     parser.add_argument("--json", action="store_true", help="print the whole report as JSON")
     options = parser.parse_args(args)
     if options.name not in CHECKABLE:
         raise CommandError(f"{options.name!r} cannot be checked; {did_you_mean(options.name, CHECKABLE)}")
-    settings = ("name", "decode", "json")
+    settings = ("name", "decode", "custom", "sha", "workers", "json")
     given = {key: value for key, value in vars(options).items() if value is not None and key not in settings}
-    if foreign := sorted(given.keys() - {"root", *PLACES[options.name]}):
-        known = ", ".join(f"--{place}" for place in PLACES[options.name]) or "its folder"
+    if foreign := sorted(given.keys() - {"root", *ARGUMENTS[options.name]}):
+        known = ", ".join(f"--{argument}" for argument in ARGUMENTS[options.name]) or "its folder"
         raise CommandError(f"{options.name} does not take --{foreign[0]}, only {known}")
     if "root" not in given and options.name != "Manifest":
         raise CommandError(f"say where the data lies: maskexp data check {options.name} ROOT")
-    report = check_data(options.name, decode=options.decode, **given)
+    if options.workers < 1:
+        raise CommandError(f"--workers is {options.workers}; it must be at least 1")
+    report = check_data(
+        options.name,
+        decode=options.decode,
+        workers=options.workers,
+        custom=options.custom,
+        sha256=options.sha,
+        **given,
+    )
     sys.stdout.write(json.dumps(report.to_dict(), indent=2) + "\n" if options.json else _text(report))
     return 0 if report.ok else 1
 
 
-def _places() -> dict[str, list[str]]:
-    """Return what each option means to each data set that takes it."""
-    meanings: dict[str, list[str]] = {}
-    for name, places in PLACES.items():
-        for place, text in places.items():
-            meanings.setdefault(place, []).append(f"{name}: {text}")
-    return meanings
+def _arguments() -> dict[str, tuple[type, list[str]]]:
+    """Return the type of each option, and what it means to each data set that takes it."""
+    options: dict[str, tuple[type, dict[str, list[str]]]] = {}
+    for name, arguments in ARGUMENTS.items():
+        for argument, described in arguments.items():
+            _, names = options.setdefault(argument, (described.kind, {}))
+            names.setdefault(described.meaning, []).append(name)
+    return {
+        argument: (kind, [f"{', '.join(names)}: {meaning}" for meaning, names in meanings.items()])
+        for argument, (kind, meanings) in options.items()
+    }
+
+
+def _pairs(text: str) -> dict[str, str]:
+    """Read ``role=column,role=column``."""
+    pairs = [pair.partition("=") for pair in text.split(",")]
+    if not all(key and equals and value for key, equals, value in pairs):
+        raise argparse.ArgumentTypeError(f"{text!r} is not role=column,role=column")
+    return {key: value for key, _, value in pairs}
 
 
 def _text(report: Report) -> str:
@@ -82,6 +108,8 @@ def _text(report: Report) -> str:
     for split, counts in report.counts.items():
         groups = ", ".join(f"{name} {count}" for name, count in zip(report.group_names, counts, strict=True))
         lines.append(f"  {split:<6} {sum(counts):>6}  {groups}")
+    if report.sha256:
+        lines.append(f"  sha256 {report.sha256}")
     for finding in report.findings:
         lines.append(f"  {finding.severity}: {finding.message}")
         lines += [f"    {item}" for item in finding.items[:SHOWN]]
@@ -90,4 +118,12 @@ def _text(report: Report) -> str:
     return "\n".join(lines) + "\n"
 
 
+READERS: dict[type, Callable[[str], object]] = {
+    str: str,
+    int: int,
+    float: float,
+    list: lambda text: text.split(","),
+    dict: _pairs,
+}
+"""How the value of an option is read."""
 ACTIONS = {"list": _list, "check": _check, "prepare": prepare, "make": make}

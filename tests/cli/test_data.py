@@ -9,6 +9,7 @@ from PIL import Image
 
 from maskexp.data.catalog import CATALOG
 from tests.cli.conftest import Command
+from tests.fixtures import write_csv, write_cub_tree
 
 
 @pytest.fixture
@@ -61,14 +62,52 @@ def test_check_as_json(folder: Path, maskexp: Command) -> None:
         (
             ["data", "check", "Manifest", "x", "--cub_root=y"],
             2,
-            "Manifest does not take --cub_root, only --csv, --masks",
+            "Manifest does not take --cub_root, only --csv, --masks, --columns, --classes, --attributes",
         ),
+        (["data", "check", "CUB", "x", "--workers=0"], 2, "--workers is 0; it must be at least 1"),
         (["data", "check", "WaterBirds"], 2, "say where the data lies: maskexp data check WaterBirds ROOT"),
     ],
 )
 def test_mistakes(args: list[str], code: int, sentence: str, maskexp: Command) -> None:
     outcome = maskexp(*args)
     assert (outcome.code, outcome.complaint) == (code, sentence)
+
+
+def test_check_takes_the_arguments_of_the_datamodule(tmp_path: Path, maskexp: Command) -> None:
+    root = write_cub_tree(tmp_path / "CUB_200_2011")
+
+    assert "train has 15 pictures, but official has 5994" in maskexp("data", "check", "CUB", root).out
+    outcome = maskexp("data", "check", "CUB", root, "--custom", "--val_fraction=0.4", "--val_seed=3", "--sha")
+    assert outcome.code == 0
+    assert "val         6" in outcome.out
+    assert "  sha256 " in outcome.out
+    pinned = outcome.out.partition("  sha256 ")[2].split()[0]
+    assert maskexp("data", "check", "CUB", root, "--custom", "--sha", pinned, "--val_fraction=0.4").code == 1
+
+
+def test_check_takes_names_of_columns_and_classes(tmp_path: Path, maskexp: Command) -> None:
+    path = write_csv(tmp_path)
+    path.write_text(path.read_text().replace("label", "species", 1))
+
+    outcome = maskexp(
+        "data", "check", "Manifest", f"--csv={path}", "--columns=label=species", "--classes=wren,heron,owl"
+    )
+    assert outcome.code == 0
+    assert "wren/land" in outcome.out
+    assert "owl/water" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("arg", "sentence"),
+    [
+        ("--columns=species", "'species' is not role=column,role=column"),
+        ("--val_fraction=much", "invalid float value: 'much'"),
+    ],
+)
+def test_check_refuses_values_of_another_type(arg: str, sentence: str, maskexp: Command) -> None:
+    outcome = maskexp("data", "check", "Manifest", "x", arg)
+    assert outcome.code == 2
+    assert sentence in outcome.err
 
 
 def test_a_missing_root_is_a_finding(maskexp: Command) -> None:
