@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from maskexp.cli.main import main
-from tests.fixtures import write_waterbirds
+from tests.fixtures import write_cub_tree, write_waterbirds
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 LAYERS = ("backbone", "data", "method")
@@ -50,6 +50,12 @@ def test_row_composes_to_what_its_name_says(row: str, capsys: pytest.CaptureFixt
     if found := re.search(r"_aim_(\d\d)", row):
         assert model["class_path"].endswith("AIM")
         assert (model["init_args"]["stages"], model["init_args"]["tau"]) == (2, int(found[1]) / 100)
+    if found := re.search(r"(bottom_up|aim)_(\d)_(\d\d)\.", row):
+        assert model["class_path"].endswith({"bottom_up": "BottomUp", "aim": "AIM"}[found[1]])
+        assert (model["init_args"]["stages"], model["init_args"]["tau"]) == (int(found[2]), int(found[3]) / 100)
+        assert data["class_path"].endswith("CUB")
+    if row.endswith("_free.yaml"):
+        assert model["init_args"]["area_weight"] == 0
     if row.endswith("erm.yaml"):
         assert model["class_path"].endswith("ERM")
     if found := re.search(r"aim/waterbirds(95|100)", row):
@@ -69,3 +75,12 @@ def test_row_trains_and_tests_on_a_tiny_waterbirds(row: str, tmp_path: Path, mon
     metrics = json.loads((run / "metrics.json").read_text())
     assert {"val/acc_worst_group", "test/acc_worst_group", "test/epg", "test/pxap"} <= set(metrics)
     assert (run / "DONE").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", ["aim/ablation_bottom_up_2_25.yaml", "aim/ablation_aim_1_25.yaml"])
+def test_row_trains_and_tests_on_a_tiny_cub(row: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MASKEXP_CACHE", str(tmp_path / "cache"))
+    root, run = write_cub_tree(tmp_path / "birds"), tmp_path / "run"
+    assert main(["fit", "--config", str(EXPERIMENTS / row), f"--data.root={root}", f"--run_dir={run}", *TINY]) == 0
+    assert {"val/acc", "test/acc", "test/epg", "test/mask_area"} <= set(json.loads((run / "metrics.json").read_text()))
