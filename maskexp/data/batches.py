@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
+from maskexp.data.buffers import HEADER, BatchBuffers, lent
 from maskexp.data.dataset import THRESHOLD, Key, ManifestDataset
 from maskexp.types import Batch
 
@@ -29,6 +31,7 @@ class BatchReader(Dataset[dict[str, Any]]):
 
     def __init__(self, samples: ManifestDataset) -> None:
         self.samples = samples
+        self._buffers = BatchBuffers()
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -41,25 +44,18 @@ class BatchReader(Dataset[dict[str, Any]]):
     def __getitems__(self, keys: Sequence[Key]) -> Batch:
         """Return the samples of one batch; a loader needs :func:`finished` as its ``collate_fn``."""
         samples, side = self.samples, self.samples.evaluation.image_size
-        image = _empty((len(keys), 3, side, side), torch.uint8)
-        foreground = torch.zeros((), dtype=torch.bool).expand(len(keys), 1, side, side)
-        if samples.has_foreground.any():
-            foreground = _empty((len(keys), 1, side, side), torch.bool)
+        channels = 4 if samples.has_foreground.any() else 3
+        rows = np.array([key[1] if isinstance(key, tuple) else key for key in keys], np.int64)
+        columns = {name: getattr(samples, name)[rows] for name in ("label", "attribute", "group", "has_foreground")}
+        buffer = self._buffers.take(len(keys) * channels * side**2)
+        parcel = _Parcel(buffer, (len(keys), channels, side), {**columns, "index": rows})
+        batch = parcel.opened(buffer[HEADER:])
         for position, key in enumerate(keys):
             moved = samples.moved(key)
-            image[position] = moved[:3]
-            if samples.has_foreground.any():
-                torch.ge(moved[3:], THRESHOLD, out=foreground[position])
-        rows = np.array([key[1] if isinstance(key, tuple) else key for key in keys], np.int64)
-        return {
-            "image": image,
-            "label": torch.from_numpy(samples.label[rows]),
-            "attribute": torch.from_numpy(samples.attribute[rows]),
-            "group": torch.from_numpy(samples.group[rows]),
-            "foreground": foreground,
-            "has_foreground": torch.from_numpy(samples.has_foreground[rows]),
-            "index": torch.from_numpy(rows),
-        }
+            batch["image"][position] = moved[:3]
+            if channels == 4:
+                torch.ge(moved[3:], THRESHOLD, out=batch["foreground"][position])
+        return batch if get_worker_info() is None else cast(Batch, parcel)
 
 
 def finished(batch: Any) -> Any:
@@ -67,11 +63,32 @@ def finished(batch: Any) -> Any:
     return batch
 
 
-def _empty(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Return a tensor for one byte per element; in a loader's process in memory that its main process sees."""
-    if get_worker_info() is None:
-        return torch.empty(shape, dtype=dtype)
-    # As default_collate does: what is not shared is copied on its way, which takes longer than to resize it.
-    shared = torch.empty(0, dtype=torch.uint8)
-    shared.set_(torch.UntypedStorage._new_shared(math.prod(shape)), 0, (math.prod(shape),))  # type: ignore[call-overload, no-untyped-call]
-    return shared.view(shape).view(dtype)
+@dataclass(frozen=True, slots=True)
+class _Parcel:
+    """A batch on its way to the main process, where it arrives as the dictionary that it is.
+
+    Pixels go in one buffer, for a tensor each costs a handshake each. The columns go as a copy: who keeps the labels of
+    a batch shall not keep its pixels with them.
+    """
+
+    buffer: Tensor
+    shape: tuple[int, int, int]
+    columns: dict[str, NDArray[Any]]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _received, (self.buffer, self.shape, self.columns)
+
+    def opened(self, content: Tensor) -> Batch:
+        """Return the batch whose images lie one behind the other in ``content``, and the foregrounds behind them."""
+        size, channels, side = self.shape
+        area = size * side**2
+        foreground = torch.zeros((), dtype=torch.bool).expand(size, 1, side, side)
+        if channels == 4:
+            foreground = content[3 * area : 4 * area].view(torch.bool).view(size, 1, side, side)
+        small = {name: torch.from_numpy(column) for name, column in self.columns.items()}
+        image = content[: 3 * area].view(size, 3, side, side)
+        return cast(Batch, {"image": image, "foreground": foreground, **small})
+
+
+def _received(buffer: Tensor, shape: tuple[int, int, int], columns: dict[str, NDArray[Any]]) -> Batch:
+    return _Parcel(buffer, shape, columns).opened(lent(buffer))

@@ -83,6 +83,8 @@ class ImageDataModule(LightningDataModule, ABC):
         super().__init__()
         if not 0 < crop_fraction <= 1:
             raise DataError(f"crop_fraction is {crop_fraction}; it must be in (0, 1]")
+        if seed < 0:
+            raise DataError(f"seed is {seed}; it must be at least 0")
         if not 0 <= photometric <= 1:
             raise DataError(f"photometric is {photometric}; it must be in [0, 1]")
         if cache_size is not None and (cache is None or cache_size < 1):
@@ -226,7 +228,7 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Turn images into floats in [0, 1] on the device; in training, change their colours."""
-        images = batch["image"].to(torch.float32) / 255
+        images = batch["image"].to(torch.float32, copy=True).div_(255)
         if self.trainer is not None and self.trainer.training:
             images = jitter(images, self.photometric)
         return {**batch, "image": images}

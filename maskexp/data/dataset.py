@@ -81,7 +81,7 @@ class ManifestDataset(Dataset[dict[str, Any]]):
         index = key[1] if isinstance(key, tuple) else key
         moved = self.moved(key)
         return {
-            "image": moved[:3],
+            "image": moved[:3].contiguous(),
             "label": int(self.label[index]),
             "attribute": int(self.attribute[index]),
             "group": int(self.group[index]),

@@ -39,7 +39,7 @@ def read_rgb(path: Path) -> Tensor:
     Both decoders give the same pixels.
 
     Returns:
-        uint8 ``(3, H, W)``.
+        uint8 ``(3, H, W)``, in memory pixel by pixel or plane by plane.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -53,7 +53,7 @@ def read_rgb(path: Path) -> Tensor:
             pass
         else:
             return pixels if pixels.ndim == 3 else pixels[0]
-    return torch.from_numpy(decode_array(path, "RGB")).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(decode_array(path, "RGB")).permute(2, 0, 1)
 
 
 def read_mask(path: Path) -> Tensor:

@@ -76,9 +76,10 @@ class FilePixels:
         for index, of_row in enumerate(boxes):
             self.boxes[index, : len(of_row)] = np.array(of_row, np.float32).reshape(-1, 4)
         self.has_foreground = (self.masks != b"") | np.any(np.isfinite(self.boxes[..., 0]), axis=1)
+        self._any_foreground = bool(self.has_foreground.any())
 
     def read(self, index: int) -> Tensor:
-        """Decode one sample to uint8 ``(4, H, W)``.
+        """Decode one sample to uint8 ``(4, H, W)``, or ``(3, H, W)`` where no sample has a foreground.
 
         Raises:
             CorruptImageError: if a file cannot be decoded.
@@ -87,6 +88,8 @@ class FilePixels:
         path = self.root / self.images[index].decode()
         try:
             image = read_rgb(path)
+            if not self._any_foreground:
+                return image
             region = self._region(index, path, image.shape[1], image.shape[2])
         except FileNotFoundError as error:
             raise _missing(error) from error

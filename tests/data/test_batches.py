@@ -40,11 +40,22 @@ def test_batch_is_what_collating_the_samples_gives(with_foreground: bool) -> Non
     assert reader[2]["index"] == 2
 
 
-def test_processes_share_what_they_load() -> None:
-    expected = BatchReader(make()).__getitems__([0, 1, 2, 3])
+@pytest.mark.parametrize("with_foreground", [True, False])
+def test_batches_that_are_kept_are_not_written_over(with_foreground: bool) -> None:
+    dataset = make() if with_foreground else without_foreground()
+    keys = [(epoch, index) for epoch in range(10) for index in range(12)]
+    expected = [BatchReader(dataset).__getitems__(keys[start : start + 5]) for start in range(0, 120, 5)]
 
-    batch = next(iter(DataLoader(BatchReader(make()), 4, num_workers=1, collate_fn=finished)))
+    loader = DataLoader(
+        BatchReader(dataset),
+        batch_size=5,
+        sampler=keys,
+        num_workers=1,
+        collate_fn=finished,
+    )
+    kept = list(loader)
 
-    assert same(expected, batch)
-    assert batch["image"].is_shared()
-    assert batch["image"].is_contiguous()
+    assert all(same(*pair) for pair in zip(expected, kept, strict=True))
+    for before, passing in zip(expected, loader, strict=True):  # buffers are used again here
+        assert same(before, passing)
+        assert passing["image"].is_contiguous()

@@ -3,10 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.stats import ks_2samp
 from torch import Tensor
 from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
 
-from maskexp.data.geometry import EvaluationGeometry, Resize, ShortSide, TrainingGeometry
+from maskexp.data.geometry import EvaluationGeometry, Resize, ShortSide, TrainingGeometry, draws
 
 
 def picture(height: int = 37, width: int = 53, seed: int = 0) -> Tensor:
@@ -99,15 +101,54 @@ def test_pictures_of_the_right_size_are_not_touched() -> None:
 
 
 @pytest.mark.parametrize("rotation", [0.0, 25.0])
-def test_training_is_torchvisions_composition_to_the_last_draw(rotation: float) -> None:
-    crop = v2.RandomResizedCrop(24, (0.3, 0.9), (3 / 4, 4 / 3))
-    turn = [v2.RandomRotation((-rotation, rotation), v2.InterpolationMode.BILINEAR)] if rotation else []
-    composed = v2.Compose([*turn, crop, v2.RandomHorizontalFlip()])
+@pytest.mark.parametrize("order", ["planes", "pixels"])
+def test_training_is_torchvisions_composition_to_the_last_bit(rotation: float, order: str) -> None:
+    geometry = training(7, rotation)
+    pixels = picture() if order == "planes" else picture().permute(1, 2, 0).contiguous().permute(2, 0, 1)
 
     for index in range(20):
-        torch.manual_seed(int(np.random.SeedSequence((7, 1, index)).generate_state(1, np.uint64)[0]))
-        expected = composed(picture())
-        assert torch.equal(training(7, rotation)(picture(), 1, index), expected)
+        turn, mirror, *of_crop = draws(7, 1, index)
+        expected = F.rotate(picture(), rotation * (2 * turn - 1), v2.InterpolationMode.BILINEAR)
+        expected = F.resized_crop(expected, *geometry.crop_box(37, 53, of_crop), size=[24, 24], antialias=True)
+        assert torch.equal(geometry(pixels, 1, index), expected.flip(-1) if mirror < 0.5 else expected)
+
+
+@pytest.mark.parametrize(("height", "width"), [(37, 53), (120, 30), (20, 90)])
+def test_crops_are_distributed_as_torchvisions(height: int, width: int) -> None:
+    geometry, size = training(crop_scale=(0.3, 0.9)), 1500
+    crop = v2.RandomResizedCrop(24, (0.3, 0.9), (3 / 4, 4 / 3))
+    torch.manual_seed(0)
+
+    found = np.array([geometry.crop_box(height, width, draws(0, 1, index)[2:]) for index in range(size)])
+    pixels = picture(height, width)
+    boxes = [crop.make_params([pixels]) for _ in range(size)]
+
+    expected = np.array([[box[key] for key in ("top", "left", "height", "width")] for box in boxes])
+    for mine, theirs in zip(found.T, expected.T, strict=True):
+        assert ks_2samp(mine, theirs).statistic < 0.06  # 1.6 / sqrt(1500 / 2): one in a hundred runs of another seed
+    assert (found[:, :2] >= 0).all()
+    assert (found[:, :2] + found[:, 2:] <= [height, width]).all()
+
+
+@pytest.mark.parametrize(("height", "width"), [(10, 200), (200, 10), (30, 30)])
+def test_a_crop_that_never_fits_is_the_largest_in_the_centre(height: int, width: int) -> None:
+    crop = v2.RandomResizedCrop(24, (2.0, 2.0), (3 / 4, 4 / 3))
+    expected = crop.make_params([torch.zeros(3, height, width)])
+
+    found = training(crop_scale=(2.0, 2.0)).crop_box(height, width, [0.5] * 22)
+
+    assert found == tuple(expected[key] for key in ("top", "left", "height", "width"))
+
+
+def test_draws_are_independent_of_each_other() -> None:
+    several = np.array([draws(seed, epoch, index) for seed in range(8) for epoch in range(8) for index in range(16)])
+
+    assert several.shape == (1024, 24)
+    assert len(np.unique(several)) == several.size
+    assert (several.min(), several.max()) == (pytest.approx(0, abs=1e-3), pytest.approx(1, abs=1e-3))
+    correlation = np.corrcoef(several.T) - np.eye(24)
+    assert abs(correlation).max() < 4 / np.sqrt(len(several))
+    assert abs(np.corrcoef(several[:-1].ravel(), several[1:].ravel())[0, 1]) < 0.02
 
 
 @pytest.mark.parametrize(
