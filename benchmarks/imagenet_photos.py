@@ -70,11 +70,13 @@ def main(
             prediction = subject(batch["image"])
             hits += int((prediction.logits.argmax(dim=1) == batch["label"]).sum())
             evaluation.update(subject, batch, prediction)
-            print(f"{first + len(batch['label'])} of {len(rows)}, {time.process_time() - begin:.0f} s", file=sys.stderr)
-    found = {key: value.item() for key, value in evaluation.compute().items()}
-    found |= {"correct": hits, "photographs": len(rows), "cpu_seconds": round(time.process_time() - begin)}
-    Path(out, "metrics.json").write_text(json.dumps(found, indent=1) + "\n")
-    write_curves(evaluation.curves(), Path(out))
+            seen = first + len(batch["label"])
+            found = {key: value.item() for key, value in evaluation.compute().items()}
+            found |= {"correct": hits, "photographs": seen, "cpu_seconds": round(time.process_time() - begin)}
+            # After each batch: a run that is stopped leaves what it has found.
+            Path(out, "metrics.json").write_text(json.dumps(found, indent=1) + "\n")
+            write_curves(evaluation.curves(), Path(out))
+            print(f"{seen} of {len(rows)}, {found['cpu_seconds']} s", file=sys.stderr)
     print(json.dumps(found, indent=1))
 
 

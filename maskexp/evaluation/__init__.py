@@ -1,7 +1,29 @@
 """What a trained classifier is asked: evaluations that need no trainer, chosen by name."""
 
+from maskexp.evaluation.background_gap import BackgroundGap
 from maskexp.evaluation.base import Curves, Evaluation, Subject
+from maskexp.evaluation.fidelity import Fidelity
+from maskexp.evaluation.insertion_deletion import InsertionAndDeletion
+from maskexp.evaluation.localization import LegacyCometLocalization, Localization
+from maskexp.evaluation.mask_leakage import MaskLeakage
 from maskexp.evaluation.missingness import Missingness
+from maskexp.evaluation.robustness import BackgroundRobustness, NoiseRobustness
 from maskexp.evaluation.standard import Standard
+from maskexp.evaluation.sufficiency import SufficiencyAndComprehensiveness
 
-__all__ = ["Curves", "Evaluation", "Missingness", "Standard", "Subject"]
+__all__ = [
+    "BackgroundGap",
+    "BackgroundRobustness",
+    "Curves",
+    "Evaluation",
+    "Fidelity",
+    "InsertionAndDeletion",
+    "LegacyCometLocalization",
+    "Localization",
+    "MaskLeakage",
+    "Missingness",
+    "NoiseRobustness",
+    "Standard",
+    "Subject",
+    "SufficiencyAndComprehensiveness",
+]
