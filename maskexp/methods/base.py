@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import ModuleDict, ModuleList
 
 from maskexp.attribution import grad_cam
-from maskexp.evaluation import Curves, Evaluation, Standard
+from maskexp.evaluation.base import Curves, Evaluation
+from maskexp.evaluation.standard import Standard
 from maskexp.methods.checkpoint import check_classes, data_spec, describe
 from maskexp.methods.optimization import (
     Optimizer,
