@@ -28,7 +28,7 @@ class BGGap(Metric):
         >>> metric.update(torch.tensor([0, 1]), torch.tensor([0, 1]), foreign=torch.tensor([False, False]))
         >>> metric.update(torch.tensor([0, 0]), torch.tensor([0, 1]), foreign=torch.tensor([True, True]))
         >>> {name: value.item() for name, value in metric.compute().items()}
-        {'bg_gap': 0.5, 'acc_mixed_same': 1.0, 'acc_mixed_rand': 0.5}
+        {'bg_gap': 0.5, 'acc_mixed_same': 1.0, 'acc_mixed_rand': 0.5, 'n_mixed_same': 2, 'n_mixed_rand': 2}
     """
 
     is_differentiable = False
@@ -50,5 +50,5 @@ class BGGap(Metric):
         self.total += total
 
     def compute(self) -> dict[str, Tensor]:
-        """Return ``bg_gap``, ``acc_mixed_same`` and ``acc_mixed_rand``; NaN where a variant has no image."""
+        """Return gap, accuracies and numbers of images by name; NaN where a variant has no image."""
         return gap_of_counts(self.correct, self.total)

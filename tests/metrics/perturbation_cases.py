@@ -120,4 +120,5 @@ def loop_bg_gap(logits: np.ndarray, label: np.ndarray, foreign: np.ndarray) -> V
     for scores, y, from_elsewhere in zip(logits, label, foreign, strict=True):
         right[bool(from_elsewhere)].append(int(np.argmax(scores)) == y)
     same, rand = (sum(right[variant]) / len(right[variant]) for variant in (False, True))
-    return {"bg_gap": same - rand, "acc_mixed_same": same, "acc_mixed_rand": rand}
+    accuracies = {"bg_gap": same - rand, "acc_mixed_same": same, "acc_mixed_rand": rand}
+    return accuracies | {"n_mixed_same": len(right[False]), "n_mixed_rand": len(right[True])}

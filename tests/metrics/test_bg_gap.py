@@ -19,6 +19,8 @@ def test_variants_of_different_size() -> None:
         "bg_gap": 0.5,
         "acc_mixed_same": 1.0,
         "acc_mixed_rand": 0.5,
+        "n_mixed_same": 4,
+        "n_mixed_rand": 2,
     }
 
 

@@ -27,7 +27,8 @@ def bg_gap(predicted: Tensor, label: Tensor, foreign: Tensor) -> dict[str, Tenso
         foreign: ``(B,)`` bool, False for an image of Mixed-Same, True for one of Mixed-Rand.
 
     Returns:
-        ``bg_gap``, ``acc_mixed_same`` and ``acc_mixed_rand``; NaN where a variant has no image.
+        ``bg_gap``, ``acc_mixed_same`` and ``acc_mixed_rand``, NaN where a variant has no image; and the numbers of
+        images ``n_mixed_same`` and ``n_mixed_rand`` (int64).
 
     Raises:
         ValueError: if shapes or types do not fit.
@@ -36,7 +37,7 @@ def bg_gap(predicted: Tensor, label: Tensor, foreign: Tensor) -> dict[str, Tenso
         >>> predicted, label = torch.tensor([0, 1, 0, 0]), torch.tensor([0, 1, 0, 1])
         >>> result = bg_gap(predicted, label, foreign=torch.tensor([False, False, True, True]))
         >>> {name: value.item() for name, value in result.items()}
-        {'bg_gap': 0.5, 'acc_mixed_same': 1.0, 'acc_mixed_rand': 0.5}
+        {'bg_gap': 0.5, 'acc_mixed_same': 1.0, 'acc_mixed_rand': 0.5, 'n_mixed_same': 2, 'n_mixed_rand': 2}
     """
     return gap_of_counts(*count_by_variant(predicted, label, foreign))
 
@@ -54,6 +55,7 @@ def count_by_variant(predicted: Tensor, label: Tensor, foreign: Tensor) -> tuple
 
 
 def gap_of_counts(correct: Tensor, total: Tensor) -> dict[str, Tensor]:
-    """Return the gap and the two accuracies by name from counts ``(2,)``."""
+    """Return the gap, the two accuracies and the numbers of images by name from counts ``(2,)``."""
     same, rand = correct.to(real_dtype(correct.device)) / total
-    return {"bg_gap": same - rand, "acc_mixed_same": same, "acc_mixed_rand": rand}
+    accuracies = {"bg_gap": same - rand, "acc_mixed_same": same, "acc_mixed_rand": rand}
+    return accuracies | {"n_mixed_same": total[0], "n_mixed_rand": total[1]}
