@@ -22,7 +22,7 @@ from rich.progress import (
 
 from maskexp.data.errors import DataError
 
-__all__ = ["alone", "bytes_bar", "files_bar", "require_space"]
+__all__ = ["alone", "bytes_bar", "files_bar", "readable", "require_space"]
 
 
 def require_space(folder: Path, needed: int, what: str) -> None:
@@ -40,7 +40,7 @@ def require_space(folder: Path, needed: int, what: str) -> None:
     free = shutil.disk_usage(existing).free
     if free < needed:
         raise DataError(
-            f"{what} needs about {_readable(needed)} but the disk of {existing} has {_readable(free)} left; make room "
+            f"{what} needs about {readable(needed)} but the disk of {existing} has {readable(free)} left; make room "
             "or choose another folder"
         )
 
@@ -76,6 +76,6 @@ def _bar(*columns: MofNCompleteColumn | TaskProgressColumn | TransferSpeedColumn
     return Progress(text, BarColumn(), *columns, TimeRemainingColumn(), console=Console(stderr=True))
 
 
-def _readable(size: int) -> str:
-    """Return a number of bytes in words."""
+def readable(size: int) -> str:
+    """Return a number of bytes in words, e.g. ``1.2 GB``."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

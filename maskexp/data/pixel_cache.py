@@ -1,13 +1,17 @@
 """Decoded pictures in one file, for those who read the same ones many times: ``cache: memmap``.
 
 ``images.u8`` holds the pictures one behind the other, each ``(h, w, C)`` uint8, the soft foreground as its last channel
-where there is any. ``index.json`` says what they were made from and how. A cache can be deleted at any time.
+where there is any. ``index.json`` says what they were made from and how.
+
+No cache is ever removed because it is old: another run may be reading it. Whoever has one built is told how much the
+others of the same split take, and can delete what no run reads; it is built again when it is asked for.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import shutil
 import warnings
 import zlib
@@ -21,12 +25,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from maskexp.data.decode import decoder_name
-from maskexp.data.disk import alone
+from maskexp.data.disk import alone, files_bar, readable, require_space
 from maskexp.data.errors import DataError
 from maskexp.data.geometry import EvaluationGeometry, ShortSide
 from maskexp.data.manifest import ManifestTable
@@ -36,6 +38,7 @@ from maskexp.files import write_json
 __all__ = ["CachedPixels", "PixelCache"]
 
 FORMAT = 1
+DIGITS = 16  # of the hash in the name of a cache
 IMAGES, INDEX = "images.u8", "index.json"
 CHUNK = 64  # pictures that are decoded before they are written
 SPOT_CHECKS = 16  # pictures whose checksum is looked at whenever a cache is opened
@@ -115,7 +118,7 @@ class PixelCache:
     @property
     def place(self) -> Path:
         """Folder of this cache."""
-        digest = hashlib.sha256(json.dumps(self.key, sort_keys=True).encode()).hexdigest()[:16]
+        digest = hashlib.sha256(json.dumps(self.key, sort_keys=True).encode()).hexdigest()[:DIGITS]
         return self.folder / "pixels" / f"{self.table.card.name}-{self.split}-{digest}"
 
     def open(self) -> CachedPixels:
@@ -163,15 +166,16 @@ class PixelCache:
 
     def _build(self, place: Path, state: str) -> None:
         """Write the cache beside its place and rename it when it is whole."""
+        self._require_space()
+        self._tell_of_others()
         partial = place.with_name(f".{place.name}.part")
         shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed; the lock is ours
         partial.mkdir()
         try:
-            self._check_space(partial)
             shapes: list[list[int]] = []
             checksums: list[int] = []
-            with (partial / IMAGES).open("wb") as file:
-                for picture in self._pictures():
+            with (partial / IMAGES).open("wb") as file, files_bar() as bar:
+                for picture in bar.track(self._pictures(), len(self.pixels.images), description=self._title):
                     stored = _stored(picture)
                     shapes.append(list(picture.shape[1:]))
                     checksums.append(zlib.crc32(stored))
@@ -183,32 +187,37 @@ class PixelCache:
             shutil.rmtree(partial, ignore_errors=True)
 
     def _pictures(self) -> Iterator[Tensor]:
-        """Decode in threads and yield in order, uint8 ``(C, h, w)``, with a bar."""
+        """Decode in threads and yield in order, uint8 ``(C, h, w)``."""
         size = len(self.pixels.images)
 
         def picture(index: int) -> Tensor:
             return self.geometry(self.pixels.read(index))[: self.channels]
 
-        def in_chunks() -> Iterator[Tensor]:
-            with ThreadPoolExecutor(self.workers) as pool:
-                for start in range(0, size, CHUNK):
-                    yield from pool.map(picture, range(start, min(start + CHUNK, size)))
+        with ThreadPoolExecutor(self.workers) as pool:
+            for start in range(0, size, CHUNK):
+                yield from pool.map(picture, range(start, min(start + CHUNK, size)))
 
-        title = f"caching {self.table.card.name} {self.split}"
-        return iter(track(in_chunks(), title, size, console=Console(stderr=True)))
+    @property
+    def _title(self) -> str:
+        return f"caching {self.table.card.name} {self.split}"
 
-    def _check_space(self, folder: Path) -> None:
+    def _require_space(self) -> None:
         """Raise DataError if the pictures will not fit."""
         needed = 0
         for row in self.table.split(self.split):
             height, width = self.geometry.output_size(row.height or 480, row.width or 640)
             needed += height * width * self.channels
-        free = shutil.disk_usage(folder).free
-        if needed > free:
-            raise DataError(
-                f"the cache of split {self.split!r} needs {needed / 1e9:.1f} GB, but {folder.parent} has "
-                f"{free / 1e9:.1f} GB left; set MASKEXP_CACHE or the argument cache_dir to a larger disk, or leave "
-                "`cache` away"
+        what = f"the cache of split {self.split!r} (its folder is MASKEXP_CACHE, or the argument cache_dir)"
+        require_space(self.folder, needed, what)
+
+    def _tell_of_others(self) -> None:
+        """Log what other caches of this split take: of earlier settings, or of files that have changed since."""
+        beside = sorted(self.place.parent.glob(f"*/{IMAGES}"))
+        sizes = [path.stat().st_size for path in beside if path.parent.name[:-DIGITS] == self.place.name[:-DIGITS]]
+        if sizes:
+            logging.getLogger(__name__).warning(
+                "%s holds %s of other caches of %s %s (%d); delete those that no run reads",
+                *(self.place.parent, readable(sum(sizes)), self.table.card.name, self.split, len(sizes)),
             )
 
 

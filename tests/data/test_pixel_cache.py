@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import shutil
 import threading
 from pathlib import Path
@@ -202,11 +203,25 @@ def test_missing_file(root: Path) -> None:
 def test_full_disk(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
 
-    with pytest.raises(
-        DataError, match=r"cache of split 'val' needs 0\.0 GB, but \S+ has 0\.0 GB left; set MASKEXP_CACHE"
-    ):
+    sentence = (
+        r"the cache of split 'val' \(its folder is MASKEXP_CACHE, or the argument cache_dir\) needs about 0\.0 MB "
+        r"but the disk of \S+ has 0\.0 MB left; make room"
+    )
+    with pytest.raises(DataError, match=sentence):
         birds(root).dataset("val")
     assert not places(root)
+
+
+def test_who_builds_is_told_of_other_caches_of_the_split(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    birds(root).setup("fit")
+    assert not caplog.messages
+    birds(root, image_size=20).dataset("val")
+    birds(root).dataset("val")
+
+    (message,) = caplog.messages
+    expected = r"\S+/cache/pixels holds 0\.0 MB of other caches of waterbirds val \(1\); delete those that no run reads"
+    assert re.fullmatch(expected, message)
+    assert len(places(root)) == 3
 
 
 def test_folder_that_cannot_be_written(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
