@@ -6,7 +6,6 @@ import os
 import shutil
 import stat
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -33,7 +32,8 @@ def extract(archive: Path, root: Path, last: str = "") -> None:
     """Unpack a tar or zip into ``root``.
 
     Everything goes to a temporary folder first, and is moved only when the whole archive was read. What is in ``root``
-    already stays: an entry of the same name is an error.
+    already stays: an entry of the same name is an error. One process at a time may unpack into a root, see
+    :func:`~maskexp.data.disk.alone`.
 
     Args:
         archive: the file.
@@ -45,7 +45,9 @@ def extract(archive: Path, root: Path, last: str = "") -> None:
             too small; nothing is left behind then.
     """
     root.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=root, prefix=f".{archive.name}."))
+    partial = root / f".{archive.name}.part"
+    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+    partial.mkdir()
     try:
         if zipfile.is_zipfile(archive):
             _extract_zip(archive, partial)

@@ -10,7 +10,7 @@ from maskexp.data.builders.registry import LAYOUTS
 from maskexp.data.catalog import CATALOG
 from maskexp.data.disk import alone, require_space
 from maskexp.data.downloads.archives import extract, is_archive
-from maskexp.data.downloads.fetch import fetch, md5_of
+from maskexp.data.downloads.fetch import fetch, md5_of, verify
 from maskexp.data.downloads.sources import SOURCES, Download
 from maskexp.data.errors import DataError, DatasetNotFoundError
 from maskexp.files import written_whole
@@ -66,15 +66,9 @@ def _provide(download: Download, root: Path, raw: Sequence[Path]) -> str:
     if made.exists():
         return f"{made} is there already"
     given = next((path for path in raw if path.name == download.file), None)
-    if given is None:
-        archive = fetch(download, root / RAW)
-    elif md5_of(given) == download.md5:
-        archive = given
-    else:
-        raise DataError(
-            f"{given} is not the published {download.file}: its md5 is {md5_of(given)} instead of {download.md5}; it "
-            "is damaged or another version, get it again"
-        )
+    if given is not None:
+        verify(given, download)
+    archive = given or fetch(download, root / RAW)
     if is_archive(archive):
         extract(archive, root, last=download.makes)
         if not made.exists():

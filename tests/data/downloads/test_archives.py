@@ -75,6 +75,17 @@ def test_an_archive_appears_whole(mode: str, tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "root").iterdir()) == ["attributes.txt", "data"]
 
 
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    archive = write_tar(tmp_path / "data.tgz", member("data/a"))
+    left = tmp_path / "root/.data.tgz.part/data/half"
+    left.parent.mkdir(parents=True)
+    left.write_text("half")
+
+    extract(archive, tmp_path / "root")
+
+    assert [path.name for path in sorted((tmp_path / "root").rglob("*"))] == ["data", "a"]
+
+
 def test_a_damaged_archive_leaves_nothing(tmp_path: Path) -> None:
     archive = write_tar(tmp_path / "data.tgz", *(member(f"data/{k}") for k in range(50)))
     whole = archive.read_bytes()

@@ -8,6 +8,7 @@ import tarfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,12 +22,30 @@ from tests.fixtures import write_cub_tree
 __all__ = ["maskexp"]
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
+class Site(http.server.SimpleHTTPRequestHandler):
+    """A server that sends parts of a file where it is asked to, and breaks off where it is told to."""
+
     requests: tuple[str, ...] = ()
+    ranges: tuple[str, ...] = ()
+    knows_ranges = True
+    breaks_after: int | None = None
 
     def do_GET(self) -> None:
         type(self).requests += (self.path,)
-        super().do_GET()
+        wanted = self.headers.get("Range", "")
+        type(self).ranges += (wanted,)
+        path = Path(self.translate_path(self.path))
+        if path.suffix == ".html" or not path.is_file():
+            return super().do_GET()
+        content = path.read_bytes()
+        begin = int(wanted.removeprefix("bytes=").rstrip("-") or 0) if self.knows_ranges else 0
+        if begin and begin >= len(content):
+            return self.send_error(416)
+        self.send_response(206 if begin else 200)
+        self.send_header("Content-Length", str(len(content) - begin))
+        self.end_headers()
+        self.wfile.write(content[begin:][: self.breaks_after])
+        return None
 
     def log_message(self, *args: object) -> None:
         pass
@@ -44,10 +63,11 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         with tarfile.open(folder / f"{name}.tgz", "w:gz") as tar:
             for entry in entries:
                 tar.add(tmp_path / "made" / entry, entry)
-    monkeypatch.setattr(Quiet, "requests", ())
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    monkeypatch.setattr(Site, "requests", ())
+    monkeypatch.setattr(Site, "ranges", ())
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Site, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setitem(prepare.SOURCES, "CUB", published(folder, f"http://127.0.0.1:{server.server_address[1]}"))
+    monkeypatch.setitem(SOURCES, "CUB", published(folder, f"http://127.0.0.1:{server.server_address[1]}"))
     monkeypatch.delenv("MASKEXP_OFFLINE", raising=False)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     yield folder
@@ -75,10 +95,10 @@ def test_download_verify_unpack_and_train(site: Path, tmp_path: Path) -> None:
     assert prepare_data("CUB", root) == [
         f"{root}/{name} is there already" for name in ("CUB_200_2011", "segmentations")
     ]
-    assert len(Quiet.requests) == 2, "nothing is downloaded twice"
+    assert len(Site.requests) == 2, "nothing is downloaded twice"
     shutil.rmtree(root / "segmentations")
     prepare_data("CUB", root)
-    assert len(Quiet.requests) == 2, "archives are kept"
+    assert len(Site.requests) == 2, "archives are kept"
 
 
 def test_a_changed_file_is_refused_and_not_kept(site: Path, tmp_path: Path) -> None:
@@ -93,6 +113,68 @@ def test_a_changed_file_is_refused_and_not_kept(site: Path, tmp_path: Path) -> N
     assert not (tmp_path / "root/segmentations").exists()
 
 
+def interrupted(site: Path, root: Path, monkeypatch: pytest.MonkeyPatch, after: int = 1000) -> Path:
+    """Let a download break off, and return what is left of it."""
+    with monkeypatch.context() as patch:
+        patch.setattr(Site, "breaks_after", after)
+        size = (site / "CUB_200_2011.tgz").stat().st_size
+        sentence = (
+            rf"http://\S+/CUB_200_2011\.tgz cannot be downloaded \(the connection broke after {after} of {size} "
+            rf"bytes\); try again \({after} bytes are kept\), or get it yourself and put it at {root}/_raw/CUB_200_2011\.tgz"
+        )
+        with pytest.raises(DataError, match=sentence):
+            prepare_data("CUB", root)
+    (left,) = (root / "_raw").iterdir()
+    assert left.read_bytes() == (site / "CUB_200_2011.tgz").read_bytes()[:after]
+    return left
+
+
+def test_an_interrupted_download_goes_on(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupted(site, tmp_path / "root", monkeypatch)
+
+    prepare_data("CUB", tmp_path / "root")
+
+    assert Site.ranges == ("", "bytes=1000-", "")
+    kept = sorted((tmp_path / "root/_raw").iterdir())
+    assert [path.name for path in kept] == ["CUB_200_2011.tgz", "segmentations.tgz"]
+    assert kept[0].read_bytes() == (site / "CUB_200_2011.tgz").read_bytes()
+
+
+def test_a_server_that_knows_no_ranges_sends_all_again(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted(site, tmp_path / "root", monkeypatch)
+    monkeypatch.setattr(Site, "knows_ranges", False)
+
+    assert "md5 as published" in prepare_data("CUB", tmp_path / "root")[0]
+
+
+def test_a_download_that_was_killed_before_it_was_verified(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(site / "CUB_200_2011.tgz", interrupted(site, tmp_path / "root", monkeypatch))
+
+    assert "md5 as published" in prepare_data("CUB", tmp_path / "root")[0]
+    assert Site.requests.count("/CUB_200_2011.tgz") == 2
+
+
+def test_the_beginning_of_another_file_is_given_up(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupted(site, tmp_path / "root", monkeypatch).write_bytes(b"of another version" * 50)
+
+    with pytest.raises(DataError, match=r"tgz is not the published CUB_200_2011\.tgz: its md5 is \w{32} instead"):
+        prepare_data("CUB", tmp_path / "root")
+    assert list((tmp_path / "root/_raw").iterdir()) == []
+    assert "md5 as published" in prepare_data("CUB", tmp_path / "root")[0]
+
+
+def test_too_little_room_for_a_download(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
+
+    with pytest.raises(DataError, match=r"downloading CUB_200_2011\.tgz needs about 0\.0 MB but the disk of \S+ has"):
+        prepare_data("CUB", tmp_path / "root")
+    assert list((tmp_path / "root/_raw").iterdir()) == []
+
+
 def test_a_missing_file_and_a_page_instead_of_a_file(
     site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,9 +183,9 @@ def test_a_missing_file_and_a_page_instead_of_a_file(
         prepare_data("CUB", tmp_path / "root")
 
     (site / "page.html").write_text("quota exceeded")
-    first = prepare.SOURCES["CUB"][0]
+    first = SOURCES["CUB"][0]
     page = Download(first.file, first.url.replace("CUB_200_2011.tgz", "page.html"), first.md5, first.makes)
-    monkeypatch.setitem(prepare.SOURCES, "CUB", (page,))
+    monkeypatch.setitem(SOURCES, "CUB", (page,))
     with pytest.raises(DataError, match="sent a page instead of the file, as Google Drive does"):
         prepare_data("CUB", tmp_path / "root")
     assert list((tmp_path / "root/_raw").iterdir()) == []
@@ -115,7 +197,7 @@ def test_offline(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         DataError, match=r"MASKEXP_OFFLINE is set, so that http://\S+tgz is not downloaded; get it yours"
     ):
         prepare_data("CUB", tmp_path / "root")
-    assert Quiet.requests == ()
+    assert Site.requests == ()
 
     prepare_data("CUB", tmp_path / "root", [site / "segmentations.tgz", site / "CUB_200_2011.tgz"])
     assert (tmp_path / "root/CUB_200_2011/images.txt").is_file()
@@ -151,7 +233,9 @@ def test_data_without_a_checksum_is_fetched_by_hand(site: Path, tmp_path: Path) 
     assert prepare_data("WaterBirds", root) == [f"{root} holds WaterBirds already"]
 
 
-def test_several_at_once_wait_for_each_other(site: Path, tmp_path: Path) -> None:
+def test_several_at_once_wait_for_each_other(
+    site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     results: list[list[str]] = []
     threads = [
         threading.Thread(target=lambda: results.append(prepare_data("CUB", tmp_path / "root"))) for _ in range(3)
@@ -162,7 +246,11 @@ def test_several_at_once_wait_for_each_other(site: Path, tmp_path: Path) -> None
         thread.join(timeout=60)
 
     assert len(results) == 3
-    assert len(Quiet.requests) == 2, "the others found what the first had made"
+    assert len(Site.requests) == 2, "the others found what the first had made"
+    assert f"another process is writing {tmp_path}/root; waiting for it" in caplog.messages
+    err = capsys.readouterr().err
+    for bar in ("CUB_200_2011.tgz", "unpacking CUB_200_2011.tgz", "unpacking segmentations.tgz"):
+        assert f"{bar} " in err
 
 
 def test_the_verb(site: Path, tmp_path: Path, maskexp: Command, monkeypatch: pytest.MonkeyPatch) -> None:
