@@ -13,7 +13,6 @@ from types import SimpleNamespace
 import pytest
 
 from maskexp.data import CUB, DataError, DatasetNotFoundError
-from maskexp.data.downloads import prepare
 from maskexp.data.downloads.prepare import prepare_data
 from maskexp.data.downloads.sources import SOURCES, Download
 from tests.cli.conftest import Command, maskexp
@@ -120,7 +119,7 @@ def interrupted(site: Path, root: Path, monkeypatch: pytest.MonkeyPatch, after: 
         size = (site / "CUB_200_2011.tgz").stat().st_size
         sentence = (
             rf"http://\S+/CUB_200_2011\.tgz cannot be downloaded \(the connection broke after {after} of {size} "
-            rf"bytes\); try again \({after} bytes are kept\), or get it yourself and put it at {root}/_raw/CUB_200_2011\.tgz"
+            rf"bytes\); try again \({after} bytes are kept\), or get it yourself and put it at {root}/_raw/CUB_200_2011"
         )
         with pytest.raises(DataError, match=sentence):
             prepare_data("CUB", root)
