@@ -28,7 +28,7 @@ from maskexp.cli.terminal import note, silence
 from maskexp.data import ImageDataModule
 from maskexp.evaluation import Curves, Evaluation, Standard
 from maskexp.methods import Method
-from maskexp.results import RunDirectory, RunRecorder, print_summary, write_curves
+from maskexp.results import RunDirectory, RunRecorder, print_summary, write_curves, write_table
 
 __all__ = ["TrainingCLI", "run"]
 
@@ -287,6 +287,8 @@ class TrainingCLI(LightningCLI):
     def _summarize(self, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
         data = cast(Any, self.datamodule)
         title = f"{data.spec.name} ({data.spec.variant})"
+        if self.model.test_evaluations:
+            write_table(metrics, self.directory.evaluations / "table.csv")
         print_summary(metrics, self._facts(checkpoint), title, data.notes, str(self.directory))
 
 

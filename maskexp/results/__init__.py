@@ -3,6 +3,6 @@
 from maskexp.results.curves import write_curves
 from maskexp.results.recorder import RunRecorder
 from maskexp.results.run_directory import RunDirectory, RunDirectoryError
-from maskexp.results.summary import print_summary
+from maskexp.results.summary import print_summary, write_table
 
-__all__ = ["RunDirectory", "RunDirectoryError", "RunRecorder", "print_summary", "write_curves"]
+__all__ = ["RunDirectory", "RunDirectoryError", "RunRecorder", "print_summary", "write_curves", "write_table"]

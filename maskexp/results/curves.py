@@ -35,8 +35,9 @@ def draw_curves(curves: Curves) -> Figure:
     """Draw all lines into one picture of 6.4 by 4.2 inches."""
     figure = Figure(figsize=(6.4, 4.2), dpi=110, layout="constrained")
     axes = figure.add_subplot()
+    style = {"markersize": 4, "linewidth": 1.4, "markevery": max(len(curves.x) // 20, 1)}
     for i, (name, values) in enumerate(curves.lines.items()):
-        axes.plot(curves.x, values, marker=MARKERS[i % len(MARKERS)], markersize=4, linewidth=1.4, label=name)
+        axes.plot(curves.x, values, marker=MARKERS[i % len(MARKERS)], label=name, **style)
     axes.set_xlabel(curves.x_label)
     axes.set_ylabel(curves.y_label)
     axes.grid(alpha=0.3)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-__all__ = ["describe_checkpoint", "print_summary"]
+from maskexp.files import written_whole
+from maskexp.metrics import CONTROLS
+
+__all__ = ["describe_checkpoint", "print_summary", "tabulate", "write_table"]
 
 STAGES = ("val", "test")
+OTHER_MAPS = ("grad_cam", *CONTROLS)
+"""Endings of the names of an evaluation that say which map was judged in the place of the method's own."""
 
 
 def describe_checkpoint(facts: Mapping[str, Any]) -> str:
@@ -34,7 +41,7 @@ def print_summary(
     run: str | None = None,
     console: Console | None = None,
 ) -> None:
-    """Print metrics as a table with a column for each split, below it what they were measured with.
+    """Print metrics as one table, below it what they were measured with.
 
     Args:
         metrics: by flat key, ``test/acc`` …; None where a metric has no value.
@@ -45,15 +52,13 @@ def print_summary(
         console: where to print; standard output if None.
     """
     console = console or Console(soft_wrap=True)
-    stages = [stage for stage in STAGES if any(key.startswith(f"{stage}/") for key in metrics)]
-    names = list(dict.fromkeys(key.partition("/")[2] for key in metrics if key.partition("/")[0] in stages))
-    counts = [name for name in names if name.startswith("n_group/")]
+    header, *rows = tabulate(metrics)
     table = Table()
-    table.add_column("metric")
-    for stage in stages:
-        table.add_column(stage, justify="right")
-    for name in (name for name in names if name not in counts):
-        table.add_row(escape(name), *(_cell(metrics, stage, name) for stage in stages))
+    table.add_column(header[0])
+    for heading in header[1:]:
+        table.add_column(heading.replace("_", " "), justify="right")
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
     console.print(escape(data), style="bold")
     console.print(table)
     console.print(f"checkpoint  {escape(describe_checkpoint(checkpoint))}")
@@ -61,6 +66,35 @@ def print_summary(
         console.print(f"note        {escape(note)}")
     if run is not None:
         console.print(f"run         {escape(run)}")
+
+
+def write_table(metrics: Mapping[str, float | None], path: Path) -> None:
+    """Write the table that :func:`print_summary` prints as CSV."""
+    with written_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(tabulate(metrics))
+
+
+def tabulate(metrics: Mapping[str, float | None]) -> list[list[str]]:
+    """Arrange metrics as rows of text, the header first.
+
+    There is a column for each split. What an evaluation asks of several maps (``localization/epg_random``, …) stands in
+    one row: the method's own map under the split, the others, of the test, in columns of their own.
+
+    Args:
+        metrics: by flat key, ``test/acc`` …; None where a metric has no value.
+    """
+    stages = [stage for stage in STAGES if any(key.startswith(f"{stage}/") for key in metrics)]
+    names = list(dict.fromkeys(key.partition("/")[2] for key in metrics if key.partition("/")[0] in stages))
+    folded = {name: [other for other in OTHER_MAPS if "/" in name and f"{name}_{other}" in names] for name in names}
+    hidden = {f"{name}_{other}" for name, others in folded.items() for other in others}
+    others = [other for other in OTHER_MAPS if any(other in found for found in folded.values())]
+    rows = [["metric", *stages, *others]]
+    for name in names:
+        if name not in hidden and not name.startswith("n_group/"):
+            own = [_cell(metrics, stage, name) for stage in stages]
+            rest = [_cell(metrics, stages[-1], f"{name}_{o}") if o in folded[name] else "" for o in others]
+            rows.append([name, *own, *rest])
+    return rows
 
 
 def _cell(metrics: Mapping[str, float | None], stage: str, name: str) -> str:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import csv
 import io
+from pathlib import Path
 
 from rich.console import Console
 
-from maskexp.results.summary import describe_checkpoint, print_summary
+from maskexp.results.summary import describe_checkpoint, print_summary, tabulate, write_table
 
 FACTS = {"path": "r/best.ckpt", "epoch": 4, "rule": "acc_worst_group", "score": 0.5, "selected": True}
 
@@ -45,3 +47,39 @@ def test_checkpoints_in_words() -> None:
     assert "the final epoch" in describe_checkpoint(FACTS | {"rule": "last", "score": None})
     assert "not the one that the selection by acc_worst_group chose" in describe_checkpoint(FACTS | {"selected": False})
     assert "chosen by hand" in describe_checkpoint({"path": "x.ckpt", "epoch": 0, "rule": None})
+
+
+def test_maps_of_an_evaluation_stand_side_by_side() -> None:
+    values: dict[str, float | None] = {
+        "val/acc": 0.5,
+        "val/localization/threshold": 0.25,
+        "val/localization/threshold_random": 0.75,
+        "test/acc": 0.25,
+        "test/epg": 0.5,
+        "test/epg_grad_cam": 0.4,
+        "test/localization/epg": 0.5,
+        "test/localization/epg_grad_cam": 0.4,
+        "test/localization/epg_random": 0.2,
+        "test/fidelity/grey/pipeline/05": 0.1,
+        "test/fidelity/grey/pipeline/05_random": None,
+    }
+    assert tabulate(values) == [
+        ["metric", "val", "test", "grad_cam", "random"],
+        ["acc", "0.5000", "0.2500", "", ""],
+        ["localization/threshold", "0.2500", "–", "", "–"],
+        ["epg", "–", "0.5000", "", ""],
+        ["epg_grad_cam", "–", "0.4000", "", ""],
+        ["localization/epg", "–", "0.5000", "0.4000", "0.2000"],
+        ["fidelity/grey/pipeline/05", "–", "0.1000", "", "undefined"],
+    ]
+
+
+def test_the_table_is_stored_as_it_is_printed(tmp_path: Path) -> None:
+    values: dict[str, float | None] = {
+        "test/acc": 0.25,
+        "test/fidelity/grey/05": 0.5,
+        "test/fidelity/grey/05_random": 1.0,
+    }
+    write_table(values, tmp_path / "evaluations" / "table.csv")
+    with (tmp_path / "evaluations" / "table.csv").open(newline="") as file:
+        assert list(csv.reader(file)) == tabulate(values)
