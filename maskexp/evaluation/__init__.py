@@ -4,6 +4,7 @@ from maskexp.evaluation.background_gap import BackgroundGap
 from maskexp.evaluation.base import Curves, Evaluation, Subject
 from maskexp.evaluation.fidelity import Fidelity
 from maskexp.evaluation.insertion_deletion import InsertionAndDeletion
+from maskexp.evaluation.lime import LimeComparison
 from maskexp.evaluation.localization import LegacyCometLocalization, Localization
 from maskexp.evaluation.mask_leakage import MaskLeakage
 from maskexp.evaluation.missingness import Missingness
@@ -19,6 +20,7 @@ __all__ = [
     "Fidelity",
     "InsertionAndDeletion",
     "LegacyCometLocalization",
+    "LimeComparison",
     "Localization",
     "MaskLeakage",
     "Missingness",

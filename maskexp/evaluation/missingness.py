@@ -155,7 +155,11 @@ class Missingness(Evaluation):
         ]
 
     def _curves(self) -> dict[str, dict[str, Tensor]]:
-        return {name: cast(MissingnessCurve, metric).compute() for name, metric in self.counts.items()}
+        # torchmetrics makes a scalar of what has one element
+        return {
+            name: {key: value.reshape(-1) for key, value in cast(MissingnessCurve, metric).compute().items()}
+            for name, metric in self.counts.items()
+        }
 
     def _count(self, network: Network, batch: Batch, order: Order, name: str, segments: Tensor) -> None:
         """Count one order of removal of one kind of segments for all ways of hiding."""

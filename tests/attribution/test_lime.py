@@ -104,7 +104,7 @@ def test_a_batch_is_explained_as_its_images_alone(hiding: InputMasking) -> None:
     designs = random_designs(segment_counts(segments), 24, torch.tensor([0, 1]))
     together = lime_weights(network, images, segments, hiding, target, designs=designs)
     for i in range(2):
-        alone = lime(
+        alone = lime_weights(
             network, images[i : i + 1], segments[i : i + 1], hiding, target[i : i + 1], designs=designs[i : i + 1]
         )
         torch.testing.assert_close(alone[0], together[i])

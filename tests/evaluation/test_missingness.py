@@ -85,6 +85,7 @@ def test_the_published_number_of_segments_is_removed() -> None:
     images = torch.ones(1, 3, 10, 10)
     evaluation.update(subject, batch(images, [0]), subject(images))
     assert 57 in seen
+    assert [len(line) for curve in evaluation.curves() for line in curve.lines.values()] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("batches", [[[0], [5, 2], [1, 3, 4]], [[5, 4, 3, 2, 1, 0], []]])
