@@ -26,6 +26,18 @@ class Fill(InputMasking):
     def fill(self, images: Tensor, visible: Tensor) -> Tensor:
         """Return images ``(B, C, H, W)`` with new values where hidden; arguments as in :meth:`__call__`."""
 
+    def blend(self, images: Tensor, mask: Tensor) -> Tensor:
+        """Show images through a soft mask, differentiable in the mask: ``mask * images + (1 - mask) * q``.
+
+        Here ``q`` is what :meth:`fill` paints where nothing is visible, so that a mask and its complement add up to
+        ``images + q``.
+
+        Args:
+            images: ``(B, C, H, W)``.
+            mask: ``(B, 1, H, W)`` in [0, 1], 1 = keep.
+        """
+        return mask * images + (1 - mask) * self.fill(images, torch.zeros_like(mask, dtype=torch.bool))
+
     def __call__(self, network: nn.Module, images: Tensor, visible: Tensor) -> Any:
         """Run the network on the filled images; see :meth:`InputMasking.__call__`."""
         check_visible(images, visible)
@@ -75,6 +87,12 @@ class Mean(Fill):
         total = torch.where(visible, images, 0).sum(dim=(2, 3), keepdim=True)
         mean = total / visible.sum(dim=(2, 3), keepdim=True).clamp(min=1)
         return torch.where(visible, images, mean)
+
+    def blend(self, images: Tensor, mask: Tensor) -> Tensor:
+        """Show images through a soft mask; the mean counts each pixel as much as it is visible."""
+        shown = mask * images
+        mean = shown.sum(dim=(2, 3), keepdim=True) / mask.sum(dim=(2, 3), keepdim=True).clamp(min=1)
+        return shown + (1 - mask) * mean
 
 
 @dataclass(frozen=True)

@@ -153,3 +153,29 @@ def test_bad_arguments_are_refused() -> None:
             made(sigma=0)
         with pytest.raises(ValueError, match="kernel_size is 4; it must be odd"):
             made(kernel_size=4)
+
+
+@pytest.mark.parametrize("fill", [Grey(), Black(), Colour((0.1, 0.2, 0.3)), Mean(), Noise(), Blur()], ids=repr)
+def test_a_hard_mask_blends_to_the_fill(fill: Fill) -> None:
+    images, visible = _case()
+    assert torch.allclose(fill.blend(images, visible.float()), fill.fill(images, visible), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "fill", [Grey(), Black(), Noise(), Blur(), EdgeSmoothed()], ids=lambda fill: type(fill).__name__
+)
+def test_a_soft_mask_and_its_complement_add_up_to_image_and_fill(fill: Fill) -> None:
+    images, visible = _case()
+    mask = torch.rand(visible.shape)
+    paint = fill.fill(images, torch.zeros_like(visible))
+    assert torch.allclose(fill.blend(images, mask) + fill.blend(images, 1 - mask), images + paint, atol=1e-6)
+    assert torch.equal(fill.blend(images, torch.ones_like(mask)), images)
+    assert torch.equal(fill.blend(images, torch.zeros_like(mask)), paint.expand_as(images))
+    half = torch.full_like(mask, 0.5)
+    assert torch.allclose(fill.blend(images, half), (images + paint) / 2)
+
+
+def test_the_mean_of_a_soft_mask_counts_pixels_as_much_as_they_are_visible() -> None:
+    images = torch.tensor([0.0, 1.0]).view(1, 1, 1, 2).repeat(1, 1, 2, 1)
+    mask = torch.tensor([0.5, 1.0]).view(1, 1, 1, 2).repeat(1, 1, 2, 1)
+    assert Mean().blend(images, mask)[0, 0, 0].tolist() == pytest.approx([0.5 * 2 / 3, 1.0])
