@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -35,7 +36,7 @@ def draw_curves(curves: Curves) -> Figure:
     """Draw all lines into one picture of 6.4 by 4.2 inches."""
     figure = Figure(figsize=(6.4, 4.2), dpi=110, layout="constrained")
     axes = figure.add_subplot()
-    style = {"markersize": 4, "linewidth": 1.4, "markevery": max(len(curves.x) // 20, 1)}
+    style: dict[str, Any] = {"markersize": 4, "linewidth": 1.4, "markevery": max(len(curves.x) // 20, 1)}
     for i, (name, values) in enumerate(curves.lines.items()):
         axes.plot(curves.x, values, marker=MARKERS[i % len(MARKERS)], label=name, **style)
     axes.set_xlabel(curves.x_label)
