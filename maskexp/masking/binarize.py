@@ -56,6 +56,9 @@ class GumbelBinarizer(nn.Module):
         temperature: of the relaxation, constant. 1.0 is the value of AIM's first author's earlier released code.
         eval_noise: draw in evaluation too, as that earlier code does. The default gives the same mask each time.
 
+    Attributes:
+        train_noise: draw in training; a schedule may switch it off.
+
     Raises:
         ValueError: if the temperature is not positive or the form is unknown.
     """
@@ -69,6 +72,7 @@ class GumbelBinarizer(nn.Module):
         self.form = form
         self.temperature = temperature
         self.eval_noise = eval_noise
+        self.train_noise = True
 
     @property
     def logit_channels(self) -> int:
@@ -77,7 +81,8 @@ class GumbelBinarizer(nn.Module):
 
     def forward(self, logits: Tensor) -> Tensor:
         """Return masks ``(B, 1, h, w)`` in {0, 1} from logits ``(B, logit_channels, h, w)``."""
-        return binarize(logits, temperature=self.temperature, noise=self.training or self.eval_noise)
+        noise = self.train_noise if self.training else self.eval_noise
+        return binarize(logits, temperature=self.temperature, noise=noise)
 
     def extra_repr(self) -> str:
         """Show the settings in ``print(model)``."""

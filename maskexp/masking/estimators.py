@@ -65,6 +65,55 @@ class AIMEstimator(nn.Module):
         return logits
 
 
+class DynConvEstimator(nn.Module):
+    """The mask unit of a residual block: a 3×3 convolution and a global logit, added.
+
+    Verelst & Tuytelaars: "Dynamic Convolutions", CVPR 2020 (released code for classification).
+
+    Args:
+        in_channels: channels C of the block's input.
+        stride: of the block; the mask lies on its outputs.
+    """
+
+    def __init__(self, in_channels: int, stride: int = 1) -> None:
+        super().__init__()
+        self.local = nn.Conv2d(in_channels, 1, kernel_size=3, stride=stride, padding=1)
+        self.pooled = nn.Linear(in_channels, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return mask logits ``(B, 1, h / stride, w / stride)`` for features ``(B, C, h, w)``."""
+        logits: Tensor = self.local(features) + self.pooled(features.mean(dim=(2, 3)))[:, :, None, None]
+        return logits
+
+
+class CADEstimator(nn.Sequential):
+    """The mask estimator of content-adaptive downsampling, ``(B, C, h, w) -> (B, 2, h / 2, w / 2)``.
+
+    Hesse, Schaub-Meyer, Roth: "Content-Adaptive Downsampling in Convolutional Neural Networks", CVPR workshops 2023
+    (released code). The second channel is the logit of *downsampled*.
+
+    Args:
+        in_channels: channels C of the features it reads (released code: 512).
+        widths: channels of its three hidden layers (released code: 128, 64, 64).
+    """
+
+    def __init__(self, in_channels: int, widths: tuple[int, int, int] = (128, 64, 64)) -> None:
+        first, second, third = widths
+        super().__init__(
+            nn.Conv2d(in_channels, first, kernel_size=3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(first, second, kernel_size=3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(2, ceil_mode=True),  # a grid of odd size, too, has a low-resolution cell for each position
+            nn.Conv2d(second, third, kernel_size=3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(third, 2, kernel_size=3, padding=1),
+        )
+        for layer in self:
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+
+
 def _conv_norm(in_channels: int, out_channels: int) -> nn.Sequential:
     """Return a 3×3 convolution that keeps the grid, and its norm."""
     return nn.Sequential(

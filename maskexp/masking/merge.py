@@ -39,6 +39,15 @@ def intersect_masks(masks: Sequence[Tensor]) -> Tensor:
     return reduce(torch.minimum, _on_finest_grid(masks))
 
 
+def average_masks(masks: Sequence[Tensor]) -> Tensor:
+    """Return which share of the masks ``(B, 1, h_i, w_i)`` keeps each position of the finest of their grids, in [0, 1].
+
+    Raises:
+        ValueError: if there is no mask to merge.
+    """
+    return torch.stack(_on_finest_grid(masks)).mean(dim=0)
+
+
 def _on_finest_grid(masks: Sequence[Tensor]) -> list[Tensor]:
     """Upsample all masks to the finest of their grids."""
     if not masks:

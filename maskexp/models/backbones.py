@@ -6,7 +6,6 @@ normalises them with the statistics of its own weights.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 import maskexp.models.small  # noqa: F401  registers small_convnet with timm
 from maskexp.serialization import load_tensors
+from maskexp.suggestions import did_you_mean
 
 HUB = "timm"
 """The value of ``weights`` that asks for timm's default pretrained weights of the network."""
@@ -44,8 +44,7 @@ def create_timm(name: str, weights: str | None, image_size: tuple[int, int], **o
     """
     base, adapt = _VARIANTS.get(name, (name, None))
     if not timm.is_model(base):
-        close = difflib.get_close_matches(base, [*timm.list_models(), *_VARIANTS], n=3)
-        hint = f"did you mean {', '.join(close)}?" if close else "timm.list_models() names them all"
+        hint = did_you_mean(base, [*timm.list_models(), *_VARIANTS], "timm.list_models() names them all")
         raise ValueError(f"timm has no network called {name!r}; {hint}")
     config = timm.get_pretrained_cfg(base)
     if config is not None and config.fixed_input_size:
@@ -53,7 +52,7 @@ def create_timm(name: str, weights: str | None, image_size: tuple[int, int], **o
     if weights is not None:
         options["pretrained"] = True
         if weights != HUB:
-            options["pretrained_cfg_overlay"] = {"state_dict": _read_state_dict(weights)}
+            options["pretrained_cfg_overlay"] = {"state_dict": read_state_dict(weights)}
         elif adapt is not None:
             raise ValueError(f"timm's hub has no weights for {name!r}; give a file or weights: null")
     try:
@@ -162,7 +161,7 @@ def _check_stages(name: str, stages: int, image_size: tuple[int, int]) -> None:
         raise ValueError(f"stages is {stages}, but {name!r} has {available}; choose 1 to {available}")
 
 
-def _read_state_dict(path: str) -> dict[str, Tensor]:
+def read_state_dict(path: str) -> dict[str, Tensor]:
     """Read a state dictionary from a file that need not be trusted."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"no weights at {path!r}; give a file, 'timm' for the hub's weights, or null for none")
