@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 
 from maskexp.cli.data_make import make
 from maskexp.cli.data_prepare import prepare
-from maskexp.cli.errors import CommandError, did_you_mean
+from maskexp.cli.errors import CommandError
 from maskexp.data.catalog import CATALOG
 from maskexp.data.check import ARGUMENTS, CHECKABLE, Report, check_data
+from maskexp.suggestions import did_you_mean
 
 __all__ = ["run"]
 

@@ -8,8 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from maskexp.cli.errors import CommandError, did_you_mean
+from maskexp.cli.errors import CommandError
 from maskexp.data.downloads.prepare import PREPARABLE, prepare_data
+from maskexp.suggestions import did_you_mean
 
 __all__ = ["prepare"]
 

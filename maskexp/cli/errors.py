@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable
 
-__all__ = ["CommandError", "did_you_mean", "one_sentence"]
-
-ALIKE, NEARLY_AS_GOOD = 0.6, 0.05
-"""Likeness from which a choice is worth suggesting, and how far behind the best one it may be."""
+__all__ = ["CommandError", "one_sentence"]
 
 EXPECTED = (ValueError, OSError, ImportError)
 """Errors whose message was written for the user; any other is a surprise and says its type."""
@@ -17,24 +12,6 @@ EXPECTED = (ValueError, OSError, ImportError)
 
 class CommandError(Exception):
     """The command cannot be run as it was given; the message is a sentence for the user."""
-
-
-def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """Return ``did you mean 'x'?`` for the closest choices, or the list of all.
-
-    Example:
-        >>> did_you_mean("tset", ["fit", "test"])
-        "did you mean 'test'?"
-        >>> did_you_mean("quux", ["fit", "test"])
-        'choose from fit, test'
-    """
-    names = list(choices)
-    likeness = {name: difflib.SequenceMatcher(None, word.lower(), name.lower()).ratio() for name in names}
-    best = max(likeness.values(), default=0.0)
-    if best < ALIKE:
-        return f"choose from {', '.join(names)}"
-    close = [repr(name) for name in names if likeness[name] >= max(ALIKE, best - NEARLY_AS_GOOD)]
-    return f"did you mean {' or '.join(close)}?"
 
 
 def one_sentence(error: BaseException, debug: bool = False) -> str:

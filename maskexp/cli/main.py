@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from maskexp._version import __version__
-from maskexp.cli.errors import CommandError, did_you_mean, one_sentence
+from maskexp.cli.errors import CommandError, one_sentence
+from maskexp.suggestions import did_you_mean
 
 __all__ = ["main"]
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from maskexp.cli.config import Configuration
-from maskexp.cli.errors import did_you_mean
+from maskexp.suggestions import did_you_mean
 
 __all__ = ["explain_parser_error"]
 

@@ -4,26 +4,14 @@ import doctest
 
 import pytest
 
-from maskexp.cli import arguments, config, errors
+from maskexp.cli import arguments, config
 from maskexp.cli.arguments import last_value, take_values
-from maskexp.cli.errors import CommandError, did_you_mean, one_sentence
+from maskexp.cli.errors import CommandError, one_sentence
 
 
-@pytest.mark.parametrize("module", [arguments, config, errors])
+@pytest.mark.parametrize("module", [arguments, config])
 def test_examples_in_docstrings(module: object) -> None:
     assert doctest.testmod(module).failed == 0  # type: ignore[arg-type]
-
-
-def test_suggestions_ignore_case_and_keep_spelling() -> None:
-    assert did_you_mean("waterbirds", ["SyntheticBirds", "WaterBirds"]) == "did you mean 'WaterBirds'?"
-
-
-def test_equally_close_choices_are_all_named() -> None:
-    assert did_you_mean("log_b", ["log_a", "log_c", "other"]) == "did you mean 'log_a' or 'log_c'?"
-
-
-def test_only_the_closest_is_named() -> None:
-    assert did_you_mean("max_epoch", ["max_epochs", "min_epochs", "max_steps"]) == "did you mean 'max_epochs'?"
 
 
 def test_missing_file_is_a_sentence() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from maskexp.data.builders.prepared import SPLIT_NAMES, Prepared, own_card
 from maskexp.data.errors import DataError, DatasetNotFoundError
 from maskexp.data.manifest import Box, ManifestTable, Row
+from maskexp.suggestions import did_you_mean
 
 __all__ = ["ROLES", "prepare_csv"]
 
@@ -190,5 +190,5 @@ def _listed(names: Sequence[str], most: int = 8) -> str:
 
 def _closest(name: str, candidates: Sequence[str]) -> str:
     """Return a hint at the most similar candidate, or nothing."""
-    close = difflib.get_close_matches(name, candidates, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    hint = did_you_mean(name, candidates, otherwise="")
+    return f" ({hint})" if hint else ""
