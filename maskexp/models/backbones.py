@@ -19,7 +19,6 @@ from torch import Tensor, nn
 import maskexp.models.small  # noqa: F401  registers small_convnet with timm
 from maskexp.serialization import load_tensors
 from maskexp.suggestions import did_you_mean
-from maskexp.suggestions import did_you_mean
 
 HUB = "timm"
 """The value of ``weights`` that asks for timm's default pretrained weights of the network."""
