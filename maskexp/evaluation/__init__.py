@@ -5,6 +5,7 @@ from maskexp.evaluation.base import Curves, Evaluation, Subject
 from maskexp.evaluation.fidelity import Fidelity
 from maskexp.evaluation.insertion_deletion import InsertionAndDeletion
 from maskexp.evaluation.lime import LimeComparison
+from maskexp.evaluation.linearity import Linearity
 from maskexp.evaluation.localization import LegacyCometLocalization, Localization
 from maskexp.evaluation.mask_leakage import MaskLeakage
 from maskexp.evaluation.missingness import Missingness
@@ -21,6 +22,7 @@ __all__ = [
     "InsertionAndDeletion",
     "LegacyCometLocalization",
     "LimeComparison",
+    "Linearity",
     "Localization",
     "MaskLeakage",
     "Missingness",

@@ -1,0 +1,99 @@
+"""Linearity of a classifier that is linear under black, and cannot be under another colour."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from maskexp.evaluation.linearity import Linearity, head_input
+from maskexp.evaluation.subsets import select
+from maskexp.masking.inputs import Black
+from maskexp.models import Classifier
+from maskexp.types import Prediction
+from tests.distributed import run_ranks
+from tests.evaluation.toys import Brightest, Judged, batch, coloured, spec
+
+SMALL: dict[str, Any] = {"hiding": ("black", "layer", "#ffffff"), "sizes": (2, 4)}
+
+
+def judged(evaluation: Linearity, batches: list[list[int]]) -> dict[str, float]:
+    subject, whole = Judged(), batch(*coloured())
+    evaluation.prepare(spec(), subject.network)
+    for rows in batches:
+        part = select(whole, torch.tensor(rows, dtype=torch.int64))
+        evaluation.update(subject, part, subject(part["image"]))
+    return {name: value.item() for name, value in evaluation.compute().items()}
+
+
+def test_a_mean_over_black_is_linear_and_over_white_is_not() -> None:
+    values = judged(Linearity(**SMALL), [list(range(6))])
+    for name in ("patches2", "patches4"):
+        assert values[f"linearity/{name}/black/residual"] == pytest.approx(0, abs=1e-6)
+        assert values[f"linearity/{name}/black/cosine"] == pytest.approx(1, abs=1e-6)
+        assert values[f"linearity/{name}/#ffffff/residual"] > 0.5
+        assert values[f"linearity/{name}/black/residual_win_rate"] == 1
+        assert values[f"linearity/{name}/n"] == 6
+
+
+def test_a_mean_over_what_is_visible_is_linear_in_direction_and_four_times_too_long() -> None:
+    """Of four patches of one size, the mean of all is a quarter of the sum of the four means."""
+    values = judged(Linearity(**SMALL), [list(range(6))])
+    assert values["linearity/patches2/layer/residual"] == pytest.approx(3, abs=1e-5)
+    assert values["linearity/patches2/layer/cosine"] == pytest.approx(1, abs=1e-6)
+
+
+def test_features_are_those_before_the_head() -> None:
+    torch.manual_seed(0)
+    network = Classifier("test_resnet", num_classes=3, weights=None, image_size=(32, 32)).eval()
+    images, visible = torch.rand(2, 3, 32, 32), torch.rand(2, 1, 32, 32) > 0.5
+    with torch.no_grad():
+        features = head_input(network, images)(Black(), visible)
+        logits = network.network.get_classifier()(features.float())
+        torch.testing.assert_close(logits, Black()(network, images, visible).logits)
+
+
+def test_a_network_without_a_linear_head_is_refused() -> None:
+    class Headless(Brightest):
+        def forward(self, images: Tensor) -> Prediction:
+            return Prediction(logits=images.mean(dim=(2, 3)))
+
+    with pytest.raises(ValueError, match="no linear layer of Headless gives its logits"):
+        head_input(Headless(), torch.rand(1, 3, 8, 8))
+
+
+@pytest.mark.parametrize("batches", [[[0], [5, 2], [1, 3, 4]], [[5, 4, 3, 2, 1, 0], []]])
+def test_batches_do_not_change_the_answer(batches: list[list[int]]) -> None:
+    assert judged(Linearity(**SMALL), batches) == pytest.approx(judged(Linearity(**SMALL), [list(range(6))]), abs=1e-9)
+
+
+def _on_ranks(rank: int, world_size: int) -> list[dict[str, float]]:
+    shards = ([[[4], [1], [0]], [[2], [3], [5]]], [[], [[i] for i in range(6)]])
+    return [judged(Linearity(**SMALL), shard[rank]) for shard in shards]
+
+
+def test_two_ranks_say_what_one_process_says() -> None:
+    whole = judged(Linearity(**SMALL), [[i] for i in range(6)])
+    assert run_ranks(_on_ranks, 2, timeout=120) == [[whole, whole], [whole, whole]]
+
+
+def test_images_without_features_are_left_out() -> None:
+    subject, (images, label) = Judged(), coloured(3)
+    images[1] = 0
+    evaluation = Linearity(("black",), sizes=(2,))
+    evaluation.prepare(spec(), subject.network)
+    evaluation.update(subject, batch(images, label), subject(images))
+    assert evaluation.compute()["linearity/patches2/n"] == 2
+
+
+def test_every_takes_rows_of_the_split() -> None:
+    assert judged(Linearity(**SMALL, every=3), [list(range(6))])["linearity/patches2/n"] == 2
+
+
+def test_what_cannot_be_judged_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"hold 1 whole patches5, but Linearity adds up 4 .* smaller sizes"):
+        Linearity(sizes=(5,)).prepare(spec(), Brightest())
+    with pytest.raises(ValueError, match="a sum needs at least 2"):
+        Linearity(patches=1)
