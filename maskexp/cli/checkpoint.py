@@ -11,7 +11,7 @@ from maskexp.cli.errors import CommandError
 from maskexp.methods.checkpoint import CheckpointError, method_name, read_checkpoint
 from maskexp.results import RunDirectory
 
-__all__ = ["checkpoint_facts", "checkpoint_layer", "locate", "run_directory"]
+__all__ = ["checkpoint_facts", "checkpoint_layer", "first_process", "locate", "run_directory"]
 
 NAMES = ("best", "last")
 RUN_DIR_VARIABLE = "MASKEXP_RUN_DIR"
@@ -33,7 +33,7 @@ def locate(verb: str, run_dir: str | None, ckpt_path: str | None) -> tuple[RunDi
             raise CommandError(
                 f"maskexp {verb} needs a trained model: give --ckpt_path FILE, or --run_dir DIR --ckpt_path best"
             )
-        if run is not None and run.holds_run and _first_process():
+        if run is not None and run.holds_run and first_process():
             raise CommandError(
                 f"{run} already holds a run; go on with it by --ckpt_path last, or choose another --run_dir"
             )
@@ -44,7 +44,7 @@ def locate(verb: str, run_dir: str | None, ckpt_path: str | None) -> tuple[RunDi
     if not checkpoint.is_file():
         raise CommandError(f"there is no checkpoint {ckpt_path!r}; give a file, or best or last with --run_dir DIR")
     home = RunDirectory.of_checkpoint(checkpoint)
-    if verb == "fit" and run is not None and run.holds_run and not _same_run(run, home) and _first_process():
+    if verb == "fit" and run is not None and run.holds_run and not _same_run(run, home) and first_process():
         raise CommandError(f"{run} already holds a run that {checkpoint} is not from; choose another --run_dir")
     return (run or home) if verb == "fit" else run, checkpoint
 
@@ -55,7 +55,7 @@ def run_directory(method: str, data: str) -> RunDirectory:
     Raises:
         CommandError: if the processes were started by somebody else, so that they cannot agree on a name.
     """
-    if not _first_process():
+    if not first_process():
         shared = os.environ.get(RUN_DIR_VARIABLE)
         if shared is None:
             raise CommandError("processes started by torchrun, SLURM or by hand need --run_dir to agree on a directory")
@@ -133,7 +133,7 @@ def _same_run(run: RunDirectory, other: RunDirectory | None) -> bool:
     return other is not None and run.path.resolve() == other.path.resolve()
 
 
-def _first_process() -> bool:
+def first_process() -> bool:
     """Whether this is the process that the user started, or the first of a job."""
     ranks = (os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID", "NODE_RANK"))
     return all(rank == "0" for rank in ranks)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from jsonargparse import Namespace
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -24,6 +24,7 @@ from maskexp.cli.errors import CommandError
 from maskexp.cli.layers import chosen_class, classes_first, stack
 from maskexp.cli.loggers import settle_wandb, with_csv_log
 from maskexp.cli.parser_errors import explain_parser_error
+from maskexp.cli.pretraining import train_first
 from maskexp.cli.terminal import note, silence
 from maskexp.data import ImageDataModule
 from maskexp.evaluation import Curves, Evaluation, Standard
@@ -227,6 +228,8 @@ class TrainingCLI(LightningCLI):
             if start is not None:
                 self.model.go_on()
             self._require_test_split()
+            if start is None:
+                self._train_first()
             self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=start, weights_only=True)
             if not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
                 self._conclude()
@@ -239,6 +242,21 @@ class TrainingCLI(LightningCLI):
         else:
             stages = ("validate", "test") if subcommand == "test" and self._needs_validation() else (subcommand,)
             self._summarize(self._measure(stages, self.checkpoint), self.checkpoint)
+
+    def _train_first(self) -> None:
+        """Provide what the method needs trained first; what this draws does not change what the run draws."""
+        data = cast(ImageDataModule, self.datamodule)
+        need = self.model.pretraining(data.spec)
+        if need is None:
+            return
+        checkpoint = train_first(need, self.recorder.config, data.digest, self.directory, self._start_another)
+        seed_everything(self.recorder.seed, workers=True, verbose=False)
+        setattr(self.model, need.takes, str(checkpoint))
+        self.model.hparams[need.takes] = str(checkpoint)
+
+    def _start_another(self, configuration: Configuration, run: RunDirectory, checkpoint: Path | None) -> None:
+        """Train by another configuration, as a run of its own in this very process."""
+        TrainingCLI("fit", configuration, [], run, checkpoint, {}, self.command)
 
     def _needs_validation(self) -> bool:
         """Whether something that the test uses, such as a threshold, is chosen on the validation split."""
