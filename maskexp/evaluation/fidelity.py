@@ -23,7 +23,7 @@ from maskexp.evaluation.hidden_parts import (
 )
 from maskexp.evaluation.subsets import check_every
 from maskexp.metrics import PixelFidelity
-from maskexp.metrics.functional.pixel_fidelity import Protocol
+from maskexp.metrics.functional.pixel_fidelity import Protocol, validated_protocol
 from maskexp.metrics.functional.pixel_selection import share_name, validated_shares
 from maskexp.models.network import Network
 from maskexp.types import Batch, DataSpec, Prediction
@@ -73,7 +73,8 @@ class Fidelity(Evaluation):
         check_every(every)
         self.hiding = ways_of_hiding(hiding)
         self.shares, self.paths = validated_shares(shares), chosen_paths(paths)
-        self.protocols, self.every, self.seed = tuple(dict.fromkeys(protocols)), every, seed
+        self.protocols = tuple(dict.fromkeys(map(validated_protocol, protocols)))
+        self.every, self.seed = every, seed
         self.perturbed, self.whole = nn.ModuleDict(), nn.ModuleDict()
         self.counted: dict[Path, Path] = {}
 

@@ -21,6 +21,9 @@ from maskexp.metrics import (
     PointingGame,
     control_attribution,
 )
+from maskexp.metrics.functional.legacy_comet import validated_edges
+from maskexp.metrics.functional.max_box_accuracy import threshold_grid
+from maskexp.metrics.functional.pointing_game import validated_tolerance
 from maskexp.models.network import Network
 from maskexp.types import Batch, DataSpec, Prediction
 
@@ -72,7 +75,7 @@ class Localization(_Rows):
     * ``iou_auc``: area under the mean IoU over all thresholds; ``iou``: mean IoU at the threshold that is best on the
       *validation* split, ``iou_threshold``. On a split for which no threshold has been chosen, which is the validation
       split itself, these are ``iou_best`` and ``iou_best_threshold`` instead;
-    * ``pointing_game`` and ``pointing_game_class_mean``, tolerance 15 pixels;
+    * ``pointing_game`` and ``pointing_game_class_mean``;
     * with ``boxes``: ``max_box_acc`` (V1), ``max_box_acc_v2`` and its parts at IoU 0.3, 0.5 and 0.7.
 
     ``localization/images`` is how many images have a foreground. What COMET's released code calls by the names of two
@@ -81,14 +84,21 @@ class Localization(_Rows):
     Args:
         boxes: whether to compare boxes too; needs scipy, runs on the CPU, and takes seconds an image of 224 × 224
             pixels, most of them for the random control.
+        tolerance: of the pointing game in pixels (TorchRay: 15, which means little on pictures of 64 pixels).
         seed: of the random control.
+
+    Raises:
+        ValueError: if the tolerance is negative.
+        ModuleNotFoundError: if there are boxes to compare and scipy is missing.
     """
 
     needs_validation = True
 
-    def __init__(self, boxes: bool = False, seed: int = 0) -> None:
+    def __init__(self, boxes: bool = False, tolerance: float = 15, seed: int = 0) -> None:
         super().__init__(seed)
-        self.boxes = boxes
+        if boxes:
+            threshold_grid(1)  # refuses now, rather than after the test has begun, if scipy is missing
+        self.boxes, self.tolerance = boxes, validated_tolerance(tolerance)
         self.thresholds: dict[str, float] = {}
 
     def prepare(self, spec: DataSpec, network: Network) -> None:
@@ -102,7 +112,7 @@ class Localization(_Rows):
                 "pxap_image": PixelAveragePrecision(average="image"),
                 "pxap_minmax": PixelAveragePrecision(normalize=True),
                 "iou": IoUCurve(),
-                "pointing_game": PointingGame(spec.num_classes),
+                "pointing_game": PointingGame(spec.num_classes, tolerance=self.tolerance),
             }
             if self.boxes:
                 metrics |= {"max_box_acc": MaxBoxAccuracy("v1"), "max_box_acc_v2": MaxBoxAccuracy("v2")}
@@ -168,8 +178,7 @@ class LegacyCometLocalization(_Rows):
 
     def __init__(self, edges: int = 20, threshold: float = 0.9, grad_cam_threshold: float = 0.6, seed: int = 0) -> None:
         super().__init__(seed)
-        LegacyCometAveragePrecision(edges)  # refuses the argument now rather than after the test has begun
-        self.edges = edges
+        self.edges = validated_edges(edges)
         self.threshold = dict.fromkeys(ROWS, threshold) | {"_grad_cam": grad_cam_threshold}
 
     def prepare(self, spec: DataSpec, network: Network) -> None:

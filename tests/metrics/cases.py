@@ -217,13 +217,13 @@ def loop_iou_curve(steps: int) -> Callable[..., Values]:
 def loop_legacy_average_precision(edges: int) -> Callable[..., Values]:
     def loop(maps: np.ndarray, foreground: np.ndarray, present: np.ndarray) -> Values:
         scores, truth = maps[present].ravel(), foreground[present].ravel()
-        curve = [(1.0, 1 / 10001)]
-        positives = sum(truth[scores >= 1 / edges])
+        area, before, positives = 0.0, 1 / 10001, sum(truth[scores >= 1 / edges])
         for edge in reversed(range(1, edges)):
             selected = truth[scores >= edge / edges]
-            if len(selected):
-                curve.append((selected.mean(), selected.sum() / positives))
-        return {"value": sum(p * (r - before) for (_, before), (p, r) in itertools.pairwise(curve))}
+            recall = selected.sum() / positives
+            area += selected.mean() * (recall - before) if len(selected) else 0
+            before = recall  # an empty first bin forgets the point that the curve began at
+        return {"value": area}
 
     return loop
 
