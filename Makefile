@@ -23,7 +23,7 @@ install: $(BIN)/maskexp  ## make the virtual environment and install maskexp for
 
 .PHONY: demo
 demo: install  ## train AIM on the embedded drawn birds, test it, leave the pictures in runs/demo
-	rm -rf runs/demo
+	@if [ -e runs/demo ]; then echo 'runs/demo holds an earlier demo; delete it to run another' >&2; exit 1; fi
 	$(BIN)/maskexp fit --config experiments/quickstart.yaml --run_dir runs/demo
 
 .PHONY: test

@@ -44,8 +44,8 @@ class Classifier(Network):
 
     def forward(self, images: Tensor) -> Prediction:
         """Classify images ``(B, 3, H, W)`` in [0, 1]; the prediction has no attribution of its own."""
-        features = self._features(self.normalize(images))
-        return Prediction(logits=self.classify(features), features=features)
+        features, last = self._features(self.normalize(images))
+        return Prediction(logits=self.network.forward_head(last), features=features)
 
     def classify(self, features: Tensor) -> Tensor:
         """Return logits ``(B, K)`` for :attr:`Prediction.features`, from which Grad-CAM differentiates."""
@@ -67,22 +67,22 @@ class Classifier(Network):
         new = {id(parameter) for parameter in self.network.get_classifier().parameters()}
         return [parameter for parameter in self.network.parameters() if id(parameter) not in new]
 
-    def _features(self, images: Tensor) -> Tensor:
-        """Return what the last spatial layer sees.
+    def _features(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the last spatial layer sees, and what the head sees.
 
-        Of a vision transformer these are the tokens before the last block: after it, a class token has already taken
-        what it wants, and the patches have no gradient.
+        Of a vision transformer the former are the tokens before the last block: after it, a class token has already
+        taken what it wants, and the patches have no gradient.
         """
         if not self.has_tokens:
             features: Tensor = self.network.forward_features(images)
-            return features
+            return features, features
         tokens: list[Tensor] = []
         hook = self.network.blocks[-1].register_forward_pre_hook(lambda _, inputs: tokens.append(inputs[0]))
         try:
-            self.network.forward_features(images)
+            last: Tensor = self.network.forward_features(images)
         finally:
             hook.remove()
-        return tokens[0]
+        return tokens[0], last
 
     def train(self, mode: bool = True) -> Classifier:
         """Switch to training mode; a frozen backbone stays in evaluation mode."""
