@@ -160,6 +160,16 @@ class COMETNetwork(Network):
         """Lay features, or their gradient, out as ``(B, C, h, w)``."""
         return self.predictor.as_map(features)
 
+    @property
+    def plain_predictor(self) -> nn.Module:
+        """The predictor, which decides from whatever pixels it is shown."""
+        return self.predictor
+
+    @property
+    def plain_detector(self) -> nn.Module:
+        """The detector; the predictor where it plays both parts."""
+        return self.predictor if self.detector is None else self.detector
+
     def backbone_parameters(self) -> list[nn.Parameter]:
         """Return the parameters of the selector's backbone and of the classifiers' own."""
         classifiers = [self.predictor] if self.detector is None else [self.predictor, self.detector]

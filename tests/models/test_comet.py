@@ -63,6 +63,15 @@ def test_the_detector_sees_what_is_left(images: Tensor) -> None:
     assert torch.allclose(prediction.extras["detector_logits"], expected, atol=1e-6)
 
 
+def test_the_deciding_part_and_the_detector_can_be_asked_alone(images: Tensor) -> None:
+    model = network().eval()
+    assert model.plain_predictor is model.predictor
+    assert model.plain_detector is model.detector
+    alone = network(detector="none").eval()
+    assert alone.plain_detector is alone.plain_predictor is alone.predictor
+    assert model.plain_predictor(images).logits.shape == model(images).logits.shape
+
+
 def test_pictures_need_not_be_square_nor_many(images: Tensor) -> None:
     whole = network(image_size=(32, 48), num_classes=7)
     prediction = whole.train()(torch.rand(1, 3, 32, 48))
