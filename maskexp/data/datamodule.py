@@ -203,8 +203,13 @@ class ImageDataModule(LightningDataModule, ABC):
         self.build()
 
     def setup(self, stage: str) -> None:
-        """Open the splits of a stage: ``fit``, ``validate``, ``test`` or ``predict``."""
-        splits = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": (self.predict_split,)}
+        """Open the splits of a stage: ``fit``, ``validate``, ``test`` or ``predict``.
+
+        A trainer with ``limit_val_batches: 0`` needs no split to validate on.
+        """
+        validated = self.trainer is None or self.trainer.limit_val_batches != 0
+        fitted = ("train", "val") if validated else ("train",)
+        splits = {"fit": fitted, "validate": ("val",), "test": ("test",), "predict": (self.predict_split,)}
         for split in splits[stage]:
             self.dataset(split)
 

@@ -17,6 +17,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
 from maskexp.data import DataError, ImageDataModule, Manifest, SyntheticBirds
+from maskexp.data.manifest import ManifestTable
 from maskexp.types import Batch, DataSpec
 
 
@@ -70,6 +71,15 @@ def test_trainer_gets_floats_and_another_order_in_each_epoch() -> None:
     assert [len(set(order)) for order in orders] == [12, 12]  # the incomplete last batch is left out
     assert orders[0] != orders[1]
     assert [int(i) for stage, e, b in seen if (stage, e) == ("val", 0) for i in b["index"]] == list(range(8))
+
+
+def test_who_does_not_validate_needs_no_split_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = birds()
+    monkeypatch.setattr(data, "_table", ManifestTable(data.table.card, data.table.split("train")))
+
+    assert {stage for stage, _, _ in fit(data, 1, limit_val_batches=0).seen} == {"train"}
+    with pytest.raises(DataError, match="val"):
+        fit(data, 1)
 
 
 def test_photometry_only_in_training() -> None:
