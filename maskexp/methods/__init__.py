@@ -3,10 +3,21 @@
 from maskexp.methods.aim import AIM
 from maskexp.methods.base import Method
 from maskexp.methods.bottom_up import BottomUp
+from maskexp.methods.cad import CAD
 from maskexp.methods.checkpoint import CheckpointError
 from maskexp.methods.comet import COMET
 from maskexp.methods.dynconv import DynConv
 from maskexp.methods.erm import ERM
 from maskexp.methods.loading import load_method
 
-__all__ = ["AIM", "COMET", "ERM", "BottomUp", "CheckpointError", "DynConv", "Method", "load_method"]
+__all__ = [
+    "AIM",
+    "CAD",
+    "COMET",
+    "ERM",
+    "BottomUp",
+    "CheckpointError",
+    "DynConv",
+    "Method",
+    "load_method",
+]

@@ -3,9 +3,19 @@
 from maskexp.models.aim import AIMNetwork
 from maskexp.models.backbones import Backbone
 from maskexp.models.bottom_up import BottomUpNetwork
+from maskexp.models.cad import CADNetwork
 from maskexp.models.classifier import Classifier
 from maskexp.models.comet import COMETNetwork
 from maskexp.models.dynconv import DynConvNetwork
 from maskexp.models.selector import Selector
 
-__all__ = ["AIMNetwork", "Backbone", "BottomUpNetwork", "COMETNetwork", "Classifier", "DynConvNetwork", "Selector"]
+__all__ = [
+    "AIMNetwork",
+    "Backbone",
+    "BottomUpNetwork",
+    "CADNetwork",
+    "COMETNetwork",
+    "Classifier",
+    "DynConvNetwork",
+    "Selector",
+]

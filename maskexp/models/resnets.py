@@ -7,11 +7,13 @@ variants, deep stems and average-pooled shortcuts take one and the same form her
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any, cast
 
 import timm.data
 import timm.models
 import torchvision.models
+from timm.layers.pool2d_same import AvgPool2dSame
 from torch import Tensor, nn
 
 from maskexp.masking import PositionMACs, Sites, check_sparse, convolved_size, dilate_mask, run_at
@@ -198,6 +200,36 @@ class ResNet(nn.Module):
     def train(self, mode: bool = True) -> ResNet:
         """Switch to training mode; a frozen network stays in evaluation mode."""
         return super().train(mode and not self.frozen)
+
+
+def without_stride(stage: nn.Sequential, dilation: int, first_dilation: int) -> nn.Sequential:
+    """Return a stage that keeps the grid of its input, with dilated convolutions in the place of its stride.
+
+    All weights are shared with ``stage``; batch-norm statistics are a copy. As timm and torchvision build a network of
+    a smaller output stride: the first convolution that sees neighbours is one step behind.
+
+    Args:
+        stage: blocks of a :class:`ResNet`.
+        dilation: of its 3×3 convolutions.
+        first_dilation: of the first one, the dilation of the stage before.
+    """
+    twin = deepcopy(stage)
+    for name, module in twin.named_modules():
+        for key, parameter in stage.get_submodule(name).named_parameters(recurse=False):
+            setattr(module, key, parameter)
+    first = cast(ResidualBlock, twin[0])
+    spatial = [conv for conv in _convolutions(twin) if conv.kernel_size != (1, 1)]
+    early = {id(spatial[0]), *map(id, _convolutions(first.shortcut))}
+    for conv in _convolutions(twin):
+        conv.stride = (1, 1)
+        step = first_dilation if id(conv) in early else dilation
+        if conv.kernel_size != (1, 1):
+            conv.dilation = (step, step)
+            conv.padding = (step * (conv.kernel_size[0] // 2), step * (conv.kernel_size[1] // 2))
+    if isinstance(first.shortcut, nn.Sequential) and isinstance(first.shortcut[0], nn.AvgPool2d):
+        first.shortcut[0] = AvgPool2dSame(2, stride=1, ceil_mode=True, count_include_pad=False)
+    first.stride = 1
+    return twin
 
 
 def _convolutions(part: nn.Module) -> list[nn.Conv2d]:
