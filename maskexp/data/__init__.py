@@ -6,6 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from maskexp.data.an8flower import An8Flower as An8Flower
+    from maskexp.data.bam import BAM as BAM
     from maskexp.data.celeba import CelebA as CelebA
     from maskexp.data.cub import CUB as CUB
     from maskexp.data.datamodule import ImageDataModule as ImageDataModule
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from maskexp.data.waterbirds import WaterBirds as WaterBirds
 
 _HOMES = {
+    "An8Flower": "an8flower",
+    "BAM": "bam",
     "CUB": "cub",
     "CelebA": "celeba",
     "CorruptImageError": "errors",

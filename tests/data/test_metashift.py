@@ -8,7 +8,7 @@ import pytest
 from maskexp.data import DataError, DatasetNotFoundError, MetaShift
 from maskexp.data.builders.metashift import KNOWN_COUNTS
 from maskexp.data.check import check_data
-from tests.fixtures import write_metashift
+from tests.fixtures import write_metashift, write_scene_graphs
 
 
 @pytest.fixture
@@ -35,6 +35,32 @@ def test_groups_and_sizes(root: Path) -> None:
         assert (row.label, row.attr) == (animal == "cat", place == "indoor")
     assert sum(sum(data.table.counts(split)) for split in data.table.splits) == 40
     assert check_data("MetaShift", root=root, decode=True, custom=True).ok
+
+
+def test_boxes_of_the_scene_graphs(root: Path, tmp_path: Path) -> None:
+    data = open_it(root, scene_graphs=str(write_scene_graphs(tmp_path / "graphs", root)))
+    boxes = {row.image.rsplit("/", 1)[1]: row.boxes for row in data.table.rows if row.label == 0}
+
+    assert data.spec.foreground == "box"
+    assert boxes["2000000.jpg"] == ((1, 2, 6, 6), (2, 2, 7, 6))
+    assert boxes["2000001.jpg"] == ()
+    cats = [row for row in data.table.rows if row.label == 1]  # some pictures are in folders of both animals
+    assert {box[1] for row in cats for box in row.boxes} == {3}
+    assert boxes["2000002.jpg"] == ((1, 2, 6, 6),)
+    assert "36 of 40 pictures have boxes of their animal" in data.notes
+    one = open_it(root, scene_graphs=str(tmp_path / "graphs/val_sceneGraphs.json"))
+    assert 0 < sum(bool(row.box) for row in one.table.rows) < 36
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"2000000": {}}', '{"2000000": {"objects": {"1": {"name": "cat"}}}}'])
+def test_damaged_scene_graphs(text: str, root: Path, tmp_path: Path) -> None:
+    path = write_scene_graphs(tmp_path / "graphs", root) / "train_sceneGraphs.json"
+    path.write_text(text)
+
+    with pytest.raises(DataError, match=r"train_sceneGraphs\.json is no file of GQA's scene graphs"):
+        open_it(root, scene_graphs=str(path)).prepare_data()
+    with pytest.raises(DatasetNotFoundError, match=r"scene graphs not found(.|\n)*sceneGraphs\.zip(.|\n)*scene_graphs"):
+        open_it(root, scene_graphs=str(tmp_path / "nowhere")).prepare_data()
 
 
 def test_split_depends_on_its_seed_alone(root: Path) -> None:

@@ -13,7 +13,7 @@ from maskexp.data.builders.releases import Counts, totals
 from maskexp.data.errors import DataError
 from maskexp.data.manifest import Row
 
-__all__ = ["VALIDATED_ON_TEST", "HeldOutLayout", "hold_out"]
+__all__ = ["VALIDATED_ON_TEST", "HeldOutLayout", "hold_out", "stratified"]
 
 VALIDATED_ON_TEST = (
     "val_fraction 0: validation is the test split, so that a checkpoint that was selected by it has seen the test "
@@ -48,10 +48,7 @@ class HeldOutLayout(Layout):
 
 
 def hold_out(rows: Sequence[Row], fraction: float, seed: int) -> list[Row]:
-    """Make a validation split out of training rows, stratified by label and attribute.
-
-    Of the n training rows of each class (and attribute) ``round(fraction * n)`` go to ``val``, drawn from the rows in
-    the order of their ids by ``numpy.random.default_rng([seed, label, attr + 1])``: the same on every machine.
+    """Make a validation split out of training rows, see :func:`stratified`.
 
     Args:
         rows: rows of all splits, ``val`` not among them.
@@ -65,6 +62,19 @@ def hold_out(rows: Sequence[Row], fraction: float, seed: int) -> list[Row]:
         raise DataError(f"val_fraction is {fraction}; it must be in [0, 1)")
     if fraction == 0:
         return [*rows, *(replace(row, split="val") for row in rows if row.split == "test")]
+    held = stratified(rows, fraction, seed)
+    trained = sum(row.split == "train" for row in rows)
+    if not 0 < len(held) < trained:
+        raise DataError(f"val_fraction {fraction} holds out {len(held)} of {trained} training pictures; choose another")
+    return [replace(row, split="val") if row.split == "train" and row.id in held else row for row in rows]
+
+
+def stratified(rows: Sequence[Row], fraction: float, seed: int) -> set[str]:
+    """Return the ids of a share of the training rows, drawn by label and attribute.
+
+    Of the n training rows of each class (and attribute) ``round(fraction * n)`` are drawn, from the rows in the order
+    of their ids by ``numpy.random.default_rng([seed, label, attr + 1])``: the same on every machine.
+    """
     strata: dict[tuple[int, int], list[Row]] = defaultdict(list)
     for row in sorted((row for row in rows if row.split == "train"), key=lambda row: row.id):
         strata[row.label, row.attr].append(row)
@@ -72,7 +82,4 @@ def hold_out(rows: Sequence[Row], fraction: float, seed: int) -> list[Row]:
     for (label, attr), members in strata.items():
         drawn = np.random.default_rng([seed, label, attr + 1]).permutation(len(members))
         held.update(members[i].id for i in drawn[: round(fraction * len(members))])
-    trained = sum(map(len, strata.values()))
-    if not 0 < len(held) < trained:
-        raise DataError(f"val_fraction {fraction} holds out {len(held)} of {trained} training pictures; choose another")
-    return [replace(row, split="val") if row.split == "train" and row.id in held else row for row in rows]
+    return held

@@ -219,12 +219,10 @@ def arguments_of(find: Callable[..., Any], meanings: Mapping[str, str]) -> dict[
     """
     arguments = {}
     for name, parameter in inspect.signature(find).parameters.items():
-        if name != "root":
+        if name not in ("root", "cache_dir"):
             kinds = {"float": float, "Sequence": list, "Mapping": dict}
             named = next((kind for word, kind in kinds.items() if word in str(parameter.annotation)), str)
-            kind = (
-                named if parameter.default is None or isinstance(parameter.default, tuple) else type(parameter.default)
-            )
+            kind = named if parameter.default is None else type(parameter.default)
             arguments[name] = Argument(kind, meanings.get(name) or COMMON[name])
     return arguments
 
@@ -270,5 +268,6 @@ def _state(path: Path) -> Any:
     if not path.exists():
         return None
     if path.is_file():
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     return [path.stat().st_mtime_ns, names_with_times(path)]

@@ -16,7 +16,15 @@ from typing import Any, TypeVar
 from maskexp.data.errors import DataError
 from maskexp.data.manifest import Card, ManifestTable
 
-__all__ = ["Prepared", "cache_folder", "cached_table", "in_parallel", "names_with_times", "own_card"]
+__all__ = [
+    "Prepared",
+    "cache_folder",
+    "cached_table",
+    "in_parallel",
+    "names_with_times",
+    "own_card",
+    "write_whole_folder",
+]
 
 SPLIT_NAMES = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
 """Names that people give to the three splits, and ours."""
@@ -68,30 +76,37 @@ def cached_table(cache: Path, name: str, key: dict[str, Any], build: Callable[[]
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     folder = cache / "manifests" / f"{name}-{digest}"
     if not folder.is_dir():
-        table = build()
-        try:
-            _write_folder(table, folder)
-        except OSError as error:
-            raise DataError(
-                f"the manifest cannot be written to {folder} ({error}); set MASKEXP_CACHE or the argument cache_dir "
-                "to a folder that can be written"
-            ) from error
+        write_whole_folder(folder, build().write, "the manifest")
     return ManifestTable.read(folder)
 
 
-def _write_folder(table: ManifestTable, folder: Path) -> None:
-    """Write a manifest so that ``folder`` appears whole."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+def write_whole_folder(folder: Path, write: Callable[[Path], None], what: str) -> None:
+    """Write a folder of the cache so that it appears whole.
+
+    Args:
+        folder: the folder; if another process is faster, its result stays.
+        write: fills the folder it is given.
+        what: the content in words, for the message.
+
+    Raises:
+        DataError: if the cache cannot be written.
+    """
+    partial = None
     try:
-        table.write(partial)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        write(partial)
         partial.chmod(0o755)
         partial.rename(folder)
-    except OSError:
+    except OSError as error:
         if not folder.is_dir():  # otherwise another process was faster
-            raise
+            raise DataError(
+                f"{what} cannot be written to {folder} ({error}); set MASKEXP_CACHE or the argument cache_dir to a "
+                "folder that can be written"
+            ) from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if partial is not None:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def names_with_times(folder: Path) -> list[tuple[str, int]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from maskexp.data.builders.an8flower import An8FlowerLayout
+from maskexp.data.builders.bam import BAMLayout
 from maskexp.data.builders.celeba import CelebALayout
 from maskexp.data.builders.cub import CUBLayout
 from maskexp.data.builders.hardimagenet import HardImageNetLayout
@@ -32,4 +34,6 @@ LAYOUTS: Final[dict[str, type[Layout]]] = {
     "CelebA": CelebALayout,
     "MetaShift": MetaShiftLayout,
     "NICOPlusPlus": NICOPlusPlusLayout,
+    "An8Flower": An8FlowerLayout,
+    "BAM": BAMLayout,
 }
