@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from maskexp.cli.data_make import make
 from maskexp.cli.data_prepare import prepare
 from maskexp.cli.errors import CommandError
-from maskexp.data.catalog import CATALOG
+from maskexp.data.catalog import CATALOG, COLUMNS
 from maskexp.data.check import ARGUMENTS, CHECKABLE, Report, check_data
 from maskexp.suggestions import did_you_mean
 
@@ -40,9 +40,9 @@ def _list(args: Sequence[str]) -> int:
     if args:
         raise CommandError(f"maskexp data list takes no arguments, but got {' '.join(args)}")
     for entry in CATALOG:
-        facts = {"images": entry.images, "foreground": entry.foreground, "get": entry.get, "licence": entry.licence}
-        sys.stdout.write(f"{entry.name}: {entry.summary}\n")
-        sys.stdout.writelines(f"  {name:<11} {fact}\n" for name, fact in facts.items())
+        facts = {title.partition(" (")[0]: getattr(entry, name) for name, title in COLUMNS.items()}
+        sys.stdout.write(f"{entry.name}: {entry.summary} ({entry.paper})\n")
+        sys.stdout.writelines(f"  {name:<11} {fact}\n" for name, fact in {**facts, "get": entry.get}.items())
     return 0
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskexp.data.catalog import CATALOG
+from maskexp.data.catalog import CATALOG, COLUMNS
 from tests.cli.conftest import Command
 from tests.fixtures import write_csv, write_cub_tree
 
@@ -29,7 +29,10 @@ def folder(tmp_path: Path) -> Path:
 
 def test_list_names_every_data_set_and_how_to_get_it(maskexp: Command) -> None:
     text = maskexp("data", "list").out
-    assert all(entry.name in text and entry.get in text and entry.licence in text for entry in CATALOG)
+    for entry in CATALOG:
+        block = text.partition(f"{entry.name}: ")[2].partition("\n  get ")[0]
+        assert all(str(getattr(entry, column)) in block for column in COLUMNS)
+        assert entry.get in text
 
 
 def test_check_counts(folder: Path, maskexp: Command) -> None:

@@ -2,13 +2,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import maskexp.data
+from maskexp.cli.data import ACTIONS
+from maskexp.cli.data_make import PARSERS
 from maskexp.data import ImageDataModule
-from maskexp.data.catalog import CATALOG
+from maskexp.data.catalog import CATALOG, Entry, markdown_table
 from maskexp.data.check import CHECKABLE
+from maskexp.data.downloads.prepare import PREPARABLE
+from maskexp.data.downloads.sources import SOURCES
 
 
 @pytest.mark.parametrize(
@@ -28,6 +33,34 @@ def test_catalogue_lists_every_datamodule_and_no_other() -> None:
 
     assert {entry.name for entry in CATALOG} == datamodules
     assert set(CHECKABLE) <= datamodules
+
+
+def test_readme_shows_the_catalogue() -> None:
+    readme = Path(__file__).resolve().parents[2] / "README.md"
+
+    assert markdown_table() in readme.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("entry", CATALOG, ids=lambda entry: entry.name)
+def test_commands_exist_and_say_what_is_automatic(entry: Entry) -> None:
+    program, verb, action, *words = entry.command.split()
+
+    assert program == "maskexp"
+    if verb == "fit":
+        assert f"--data {entry.name}" in entry.command
+        return
+    assert (verb, action in ACTIONS) == ("data", True)
+    assert words[0].partition("-")[0].lower() == entry.name.lower()
+    if action == "prepare":
+        assert words[0] in PREPARABLE
+        assert (entry.automatic == "yes") == (words[0] in SOURCES)
+        assert (entry.automatic == "manual") == ("--raw" in words)
+    elif action == "make":
+        assert words[0] in PARSERS
+        assert PARSERS[words[0]]().parse_args(words[1:])
+        assert entry.automatic == "generated"
+    else:
+        assert (entry.name in CHECKABLE, entry.automatic) == (True, "manual")
 
 
 def test_unknown_names() -> None:
