@@ -54,6 +54,11 @@ def test_row_composes_to_what_its_name_says(row: str, capsys: pytest.CaptureFixt
         assert model["class_path"].endswith({"bottom_up": "BottomUp", "aim": "AIM"}[found[1]])
         assert (model["init_args"]["stages"], model["init_args"]["tau"]) == (int(found[2]), int(found[3]) / 100)
         assert data["class_path"].endswith("CUB")
+    if found := re.search(r"dynconv/.*_(resnet\d+)_(\d\d)\.", row):
+        assert model["class_path"].endswith("DynConv")
+        assert (model["init_args"]["backbone"], model["init_args"]["budget"]) == (found[1], int(found[2]) / 100)
+    if row.startswith("cad/"):
+        assert model["class_path"].endswith("CAD")
     if row.endswith("_free.yaml"):
         assert model["init_args"]["area_weight"] == 0
     if row.endswith("erm.yaml"):
@@ -66,7 +71,15 @@ def test_row_composes_to_what_its_name_says(row: str, capsys: pytest.CaptureFixt
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("row", ["aim/waterbirds95.yaml", "aim/waterbirds100/resnet50_erm.yaml"])
+@pytest.mark.parametrize(
+    "row",
+    [
+        "aim/waterbirds95.yaml",
+        "aim/waterbirds100/resnet50_erm.yaml",
+        "dynconv/waterbirds95_resnet50_50.yaml",
+        "cad/waterbirds95_resnet50.yaml",
+    ],
+)
 def test_row_trains_and_tests_on_a_tiny_waterbirds(row: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MASKEXP_CACHE", str(tmp_path / "cache"))
     root, run = write_waterbirds(tmp_path / "birds"), tmp_path / "run"
