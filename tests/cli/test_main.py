@@ -1,8 +1,8 @@
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 
 import pytest
@@ -35,12 +35,18 @@ sys.exit(f"imported {heavy}") if heavy else sys.exit(code)
     ],
 )
 def test_light_commands_answer_at_once_and_without_torch(args: Sequence[str], code: int) -> None:
-    start = time.perf_counter()
+    start = processor_seconds()
     done = subprocess.run([sys.executable, "-c", PROBE, *args], capture_output=True, text=True, check=False)
-    seconds = time.perf_counter() - start
+    seconds = processor_seconds() - start
     assert done.returncode == code, done.stderr
     assert "imported" not in done.stderr
-    assert seconds < 2.0, "0.2 s on an idle machine; the rest is allowance for a busy one"
+    assert seconds < 1.0, "0.2 s on an idle machine; the rest is allowance for a busy one"
+
+
+def processor_seconds() -> float:
+    """What all child processes have taken: a busy machine makes them wait, not work."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def test_help_names_every_verb(maskexp: Command) -> None:
