@@ -12,7 +12,7 @@ from maskexp.masking.dilation import convolved_size, dilate_mask
 from maskexp.masking.estimators import AIMEstimator, CADEstimator, DynConvEstimator
 from maskexp.masking.merge import average_masks, intersect_masks, merge_masks, upsample_nearest
 from maskexp.masking.objectives import active_fraction, annealed_target, area_loss
-from maskexp.masking.sparse import Sites, check_sparse, run_at
+from maskexp.masking.sparse import Sites, check_share, check_sparse, run_at, run_masked
 
 __all__ = [
     "AIMEstimator",
@@ -28,6 +28,7 @@ __all__ = [
     "binarize",
     "block_bounds_loss",
     "budget_bounds",
+    "check_share",
     "check_sparse",
     "convolved_size",
     "dilate_mask",
@@ -36,5 +37,6 @@ __all__ = [
     "merge_masks",
     "network_budget_loss",
     "run_at",
+    "run_masked",
     "upsample_nearest",
 ]

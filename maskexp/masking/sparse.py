@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from maskexp.masking.dilation import convolved_size, dilate_mask
 
 _POINTWISE = (
     nn.BatchNorm2d,
@@ -95,13 +98,37 @@ def run_at(layers: Sequence[nn.Module], source: Sites, active: Tensor) -> Sites:
     first, *others = layers
     batch, _, height, width = active.shape
     index = active.flatten().nonzero().squeeze(1)
-    rows = _convolve(first, source, index, (height, width))  # type: ignore[arg-type]
+    rows = _convolve(cast(nn.Conv2d, first), source, index, (height, width))
     for layer in others:
         if isinstance(layer, nn.Conv2d) and layer.groups == 1:
             rows = F.linear(rows, layer.weight.flatten(1), layer.bias)
         else:
             rows = layer(rows[:, :, None, None]).flatten(1)
     return Sites(rows, index, (batch, height, width))
+
+
+def run_masked(first: Sequence[nn.Module], rest: Sequence[nn.Module], features: Tensor, mask: Tensor) -> Sites:
+    """Run ``rest(first(features))`` at the positions of a mask, and ``first`` where these need it.
+
+    Args:
+        first: layers as for :func:`run_at`.
+        rest: layers as for :func:`run_at`.
+        features: ``(B, C, h, w)``, read fastest if laid out channels-last.
+        mask: ``(B, 1, h', w')`` on the outputs.
+    """
+    size = convolved_size(features.shape[-2:], cast(nn.Conv2d, first[0]))
+    needed = dilate_mask(mask, cast(nn.Conv2d, rest[0]), size)
+    return run_at(rest, run_at(first, Sites.everywhere(features), needed), mask)
+
+
+def check_share(below: float) -> None:
+    """Refuse a share of active positions that is none.
+
+    Raises:
+        ValueError: if ``below`` is not in [0, 1].
+    """
+    if not 0 <= below <= 1:
+        raise ValueError(f"sparse_below is {below}; the share of active positions must lie in [0, 1]")
 
 
 def _convolve(conv: nn.Conv2d, source: Sites, index: Tensor, size: tuple[int, int]) -> Tensor:

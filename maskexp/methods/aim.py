@@ -52,6 +52,8 @@ class AIM(Method):
         temperature: of the straight-through gradient.
         eval_noise: draw masks in evaluation too.
         pooling: ``all`` or ``active``.
+        sparse_below: in evaluation, compute the feature branch of a stage at its active positions alone where these are
+            at most this share; 0 computes all densely.
         kwargs: arguments of :class:`~maskexp.methods.base.Method`.
 
     Raises:
@@ -77,6 +79,7 @@ class AIM(Method):
         temperature: float = _DEFAULT["temperature"],
         eval_noise: bool = _DEFAULT["eval_noise"],
         pooling: Pooling = _DEFAULT["pooling"],
+        sparse_below: float = _DEFAULT["sparse_below"],
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -102,6 +105,7 @@ class AIM(Method):
             "temperature": temperature,
             "eval_noise": eval_noise,
             "pooling": pooling,
+            "sparse_below": sparse_below,
         }
 
     def configure_network(self, spec: DataSpec, weights: str | None) -> Network:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
-from maskexp.masking import AIMEstimator, GumbelBinarizer, merge_masks, upsample_nearest
+from maskexp.masking import AIMEstimator, GumbelBinarizer, check_share, merge_masks, run_masked, upsample_nearest
 from maskexp.masking.binarize import GumbelForm
 from maskexp.models.backbones import HUB, Backbone
 from maskexp.models.network import Network
@@ -55,6 +55,7 @@ class AIMNetwork(Network):
         eval_noise: draw masks in evaluation too (inferred: no).
         pooling: average over ``all`` positions, or over the ``active`` ones only, which hides the mask's area from the
             classifier (inferred: all).
+        sparse_below: see :meth:`sparse_inference`.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class AIMNetwork(Network):
         temperature: float = 1.0,
         eval_noise: bool = False,
         pooling: Pooling = "all",
+        sparse_below: float = 0.0,
     ) -> None:
         super().__init__()
         check_pooling(pooling)
@@ -107,6 +109,7 @@ class AIMNetwork(Network):
             for channels in deepest_first
         )
         self.head = nn.Linear(feature_width, num_classes)
+        self.sparse_inference(sparse_below)
         self.stage_heads = nn.ModuleList(nn.Linear(feature_width, num_classes) for _ in deepest_first if stages > 1)
 
     def forward(self, images: Tensor, masks: Sequence[Tensor] | None = None) -> Prediction:
@@ -123,7 +126,7 @@ class AIMNetwork(Network):
         features = self.backbone(images)[::-1]
         if masks is None:
             masks = self._masks(features)
-        sparse = [branch(f) * mask for branch, f, mask in zip(self.branches, features, masks, strict=True)]
+        sparse = [self._masked(*stage) for stage in zip(self.branches, features, masks, strict=True)]
 
         fused = sparse[0]
         for stage in sparse[1:]:
@@ -143,6 +146,21 @@ class AIMNetwork(Network):
             extras={"stage_logits": tuple(stage_logits)},
         )
 
+    def sparse_inference(self, below: float = 1.0) -> None:
+        """Compute the feature branches at active positions, and what these need, alone, in evaluation mode.
+
+        The result equals the dense one up to rounding. Backbone and estimators stay dense.
+
+        Args:
+            below: active share of a stage's mask, over the batch, up to which its branch is computed sparsely: 1 is
+                always, 0 never.
+
+        Raises:
+            ValueError: if ``below`` is not in [0, 1].
+        """
+        check_share(below)
+        self.sparse_below = below
+
     def classify(self, features: Tensor) -> Tensor:
         """Return logits ``(B, K)`` for a fused map ``(B, feature_width, h, w)``, from which Grad-CAM differentiates."""
         logits: Tensor = self.head(self._pool(features, (features != 0).any(dim=1, keepdim=True)))
@@ -151,6 +169,14 @@ class AIMNetwork(Network):
     def backbone_parameters(self) -> list[nn.Parameter]:
         """Return the parameters of the backbone."""
         return list(self.backbone.parameters())
+
+    def _masked(self, branch: nn.Module, features: Tensor, mask: Tensor) -> Tensor:
+        """Return what a stage hands on, T_l(F_l) ⊙ B_l."""
+        if not self.training and self.sparse_below > 0 and mask.mean() <= self.sparse_below:
+            lateral, smooth = cast(nn.Sequential, branch)
+            return run_masked([lateral], [smooth], features, mask).dense()
+        masked: Tensor = branch(features) * mask
+        return masked
 
     def _masks(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Return the masks of all stages, deepest first, as the features are."""

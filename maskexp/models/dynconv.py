@@ -12,7 +12,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from maskexp.masking import DynConvEstimator, GumbelBinarizer, PositionMACs, average_masks
+from maskexp.masking import DynConvEstimator, GumbelBinarizer, PositionMACs, average_masks, check_share
 from maskexp.models.backbones import HUB
 from maskexp.models.network import Network
 from maskexp.models.resnets import ResidualBlock, ResNet
@@ -41,6 +41,8 @@ class DynConvNetwork(Network):
     Raises:
         ValueError: if the backbone is no ResNet of plain blocks.
     """
+
+    reported = ("macs",)
 
     def __init__(
         self,
@@ -77,8 +79,7 @@ class DynConvNetwork(Network):
         Raises:
             ValueError: if ``below`` is not in [0, 1], or a block has layers that mix positions.
         """
-        if not 0 <= below <= 1:
-            raise ValueError(f"sparse_below is {below}; the share of active positions must lie in [0, 1]")
+        check_share(below)
         if below > 0:
             for block in self.resnet.blocks:
                 block.check_sparse()
@@ -127,7 +128,7 @@ class DynConvNetwork(Network):
 
     def _run(self, block: ResidualBlock, features: Tensor, mask: Tensor, dilated: Tensor) -> Tensor:
         if not self.training and self.sparse_below > 0 and dilated.mean() <= self.sparse_below:
-            return block.forward_sparse(features, mask, dilated)
+            return block.forward_sparse(features, mask)
         output: Tensor = block(features, mask)
         return output
 

@@ -16,7 +16,7 @@ import torchvision.models
 from timm.layers.pool2d_same import AvgPool2dSame
 from torch import Tensor, nn
 
-from maskexp.masking import PositionMACs, Sites, check_sparse, convolved_size, dilate_mask, run_at
+from maskexp.masking import PositionMACs, check_sparse, convolved_size, dilate_mask, run_masked
 from maskexp.models.backbones import HUB, Normalize, create_timm, read_state_dict
 
 TORCHVISION = "torchvision/"
@@ -81,11 +81,10 @@ class ResidualBlock(nn.Module):
         result: Tensor = self.activation(self.shortcut(features) + (branch if mask is None else branch * mask))
         return result
 
-    def forward_sparse(self, features: Tensor, mask: Tensor, dilated: Tensor) -> Tensor:
+    def forward_sparse(self, features: Tensor, mask: Tensor) -> Tensor:
         """Return the same as :meth:`forward`, computing both parts only where they are needed."""
-        first = run_at(list(self.first), Sites.everywhere(features), dilated)
-        rest = run_at(list(self.rest), first, mask)
-        result: Tensor = self.activation(rest.add_to(self.shortcut(features)))
+        branch = run_masked(list(self.first), list(self.rest), features, mask)
+        result: Tensor = self.activation(branch.add_to(self.shortcut(features)))
         return result
 
     def check_sparse(self) -> None:

@@ -98,3 +98,4 @@ def test_masks_reach_the_log(birds: SyntheticBirds, trainer: Callable[..., Train
     run.fit(DynConv(**SMALL), birds)
     assert {"train/loss_budget", "train/loss_blocks", "val/acc_worst_group", "val/epg"} <= set(run.callback_metrics)
     assert {"val/mask_area", "val/mask_area_stage_4"} <= set(run.callback_metrics)
+    assert run.callback_metrics["val/macs"] > 0

@@ -118,3 +118,26 @@ def test_any_feature_pyramid_will_do(name: str) -> None:
 def test_unknown_pooling_is_refused() -> None:
     with pytest.raises(ValueError, match="choose all or active"):
         network(pooling="max")
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize("value", [None, 0.0, 1.0])
+def test_sparse_inference_equals_dense_inference(kernel: int, value: float | None) -> None:
+    model = network(branch_kernel=kernel)
+    masks = model(IMAGES).masks if value is None else constant_masks(model, value)
+    dense = model(IMAGES, masks)
+    model.sparse_inference()
+    calls: list[nn.Module] = []
+    for branch in model.branches:
+        branch.register_forward_hook(lambda module, *_: calls.append(module))
+    sparse = model(IMAGES, masks)
+    assert not calls
+    torch.testing.assert_close(sparse.features, dense.features)
+    torch.testing.assert_close(sparse.logits, dense.logits)
+    model.train()(IMAGES, masks)
+    assert len(calls) == 2
+
+
+def test_an_impossible_share_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"sparse_below is 2; .* must lie in \[0, 1\]"):
+        network(sparse_below=2)
