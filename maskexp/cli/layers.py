@@ -9,6 +9,7 @@ from maskexp.cli.arguments import last_value, take_values
 from maskexp.cli.config import Configuration, short_name
 from maskexp.cli.errors import CommandError
 from maskexp.cli.terminal import note
+from maskexp.methods.loading import reads_checkpoint
 
 __all__ = ["chosen_class", "classes_first", "stack"]
 
@@ -19,7 +20,7 @@ def stack(
     """Lay the configuration on what the checkpoint says; a class that a flag chooses replaces the section below it.
 
     Raises:
-        CommandError: if the model's class differs from the checkpoint's.
+        CommandError: if the model's class differs from the checkpoint's and cannot read it either.
     """
     kept = dict(below)
     for section in ("model", "data"):
@@ -31,9 +32,12 @@ def stack(
         chosen, trained = flag or configured, _class_in(below, section)
         if chosen and trained and chosen != trained:
             if section == "model":
-                raise CommandError(f"{checkpoint} holds the model {trained}, not {chosen}")
-            note(f"{section}: {chosen} instead of {trained} (checkpoint)")
-            kept.pop(section)
+                if not reads_checkpoint(chosen, trained):
+                    raise CommandError(f"{checkpoint} holds the model {trained}, not {chosen}")
+                kept[section] = {**kept[section], "class_path": chosen}
+            else:
+                note(f"{section}: {chosen} instead of {trained} (checkpoint)")
+                kept.pop(section)
     return configuration.laid_on(kept, checkpoint)
 
 

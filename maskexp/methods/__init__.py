@@ -8,6 +8,7 @@ from maskexp.methods.checkpoint import CheckpointError
 from maskexp.methods.comet import COMET
 from maskexp.methods.dynconv import DynConv
 from maskexp.methods.erm import ERM
+from maskexp.methods.input_masked import InputMasked
 from maskexp.methods.loading import load_method
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "BottomUp",
     "CheckpointError",
     "DynConv",
+    "InputMasked",
     "Method",
     "load_method",
 ]

@@ -51,9 +51,12 @@ class Method(LightningModule, ABC):
     The optimisation defaults are ours: AIM's are not published. Never report them as a paper's.
 
     Attributes:
+        reads_checkpoints_of: names of other methods whose checkpoints fit this one.
         test_evaluations: what a test asks beyond :class:`~maskexp.evaluation.Standard`; set it before the test.
         curves: what the last test left to be plotted.
     """
+
+    reads_checkpoints_of: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -159,7 +162,17 @@ class Method(LightningModule, ABC):
             images: ``(B, 3, H, W)`` in [0, 1].
             target: ``(B,)`` class that Grad-CAM explains; the predicted class if None.
         """
-        prediction = self.forward(images)
+        return self.with_attribution(self.forward(images), target)
+
+    def explain_batch(self, batch: Batch) -> Prediction:
+        """Return what validation, test and prediction say of a batch.
+
+        Attributions are of the labelled class, not the predicted one, as in Rao et al., ICCV 2023.
+        """
+        return self.explain(batch["image"], batch["label"])
+
+    def with_attribution(self, prediction: Prediction, target: Tensor | None = None) -> Prediction:
+        """Add Grad-CAM to a prediction, and make it the attribution where there is no other; see :meth:`explain`."""
         if prediction.features is not None:
             target = prediction.logits.argmax(dim=1) if target is None else target
             cam = grad_cam(self.network, prediction.features, target)
@@ -204,15 +217,14 @@ class Method(LightningModule, ABC):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Return logits and the attribution, in pixels, that the metrics see."""
-        prediction = self.explain(batch["image"], batch["label"])
+        prediction = self.explain_batch(batch)
         size = (batch["image"].shape[-2], batch["image"].shape[-1])
         result = {key: batch[key] for key in ("index", "label", "group")} | {"logits": prediction.logits}
         attribution = prediction.attribution_at(size)
         return result if attribution is None else result | {"attribution": attribution}
 
     def _count(self, split: Literal["val", "test"], batch: Batch) -> None:
-        # Attributions are of the labelled class, not the predicted one, as in Rao et al., ICCV 2023.
-        prediction = self.explain(batch["image"], batch["label"])
+        prediction = self.explain_batch(batch)
         for evaluation in self._evaluations(split):
             evaluation.update(self, batch, prediction)
 

@@ -33,6 +33,12 @@ def load_method(path: str | os.PathLike[str]) -> Method:
     return method.eval()
 
 
+def reads_checkpoint(method: str, trained: str) -> bool:
+    """Return whether a method, by its name, can take a checkpoint of the method ``trained``."""
+    known = {each.__name__: each for each in _subclasses(Method)}  # type: ignore[type-abstract]
+    return method == trained or (method in known and trained in known[method].reads_checkpoints_of)
+
+
 def _subclasses(parent: type[Method]) -> Iterator[type[Method]]:
     for child in parent.__subclasses__():
         yield child

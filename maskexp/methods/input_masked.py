@@ -1,0 +1,81 @@
+"""A plain classifier that is judged with a region hidden from it: layer masking and its rivals as a baseline."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, cast
+
+from maskexp.masking.inputs import create_hiding
+from maskexp.methods.erm import ERM
+from maskexp.types import Batch, Prediction
+
+__all__ = ["InputMasked"]
+
+
+class InputMasked(ERM):
+    """Trains as :class:`ERM` on whole pictures; validation, test and prediction hide the background, or the foreground.
+
+    What an object detector or a human's mask could do for a classifier that knows nothing of masks: with the background
+    hidden, only the object can decide; with the foreground hidden, what is right is right for a wrong reason. Which way
+    of hiding serves best depends on the network (see :class:`~maskexp.evaluation.Missingness`).
+
+    A checkpoint of :class:`ERM` is one of this method too, so that a classifier need not be trained twice:
+    ``maskexp test --ckpt_path ERM_CHECKPOINT --model InputMasked --model.hiding grey``.
+
+    The attribution is Grad-CAM of what the network saw. Further evaluations (``--evaluations``) put their own questions
+    to the network behind it, on whole pictures.
+
+    Args:
+        hiding: way of hiding, by name (:func:`maskexp.masking.inputs.create_hiding`).
+        hidden: what is hidden.
+        kwargs: arguments of :class:`~maskexp.methods.base.Method`.
+
+    Raises:
+        ValueError: if ``hiding`` or ``hidden`` is unknown; later, if the data has no foreground, or the network has a
+            layer that this way of hiding cannot treat.
+
+    Source:
+        Balasubramanian & Feizi, "Towards Improved Input Masking for CNNs", ICCV 2023, for layer masking; that the mask
+        is the ground truth is ours.
+    """
+
+    reads_checkpoints_of = ("ERM",)
+
+    def __init__(
+        self, hiding: str = "layer", hidden: Literal["background", "foreground"] = "background", **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        if hidden not in ("background", "foreground"):
+            raise ValueError(f"hidden is {hidden!r}; hide the background or the foreground")
+        if hiding == "token_dropping":
+            raise ValueError(
+                "InputMasked explains what the network saw by Grad-CAM, and token_dropping leaves no map of features "
+                "for it; hide the region by a colour in a vision transformer"
+            )
+        self.hiding = create_hiding(hiding)
+        self.hidden = hidden
+
+    def setup(self, stage: str) -> None:
+        """Build network and metrics; refuse data that does not say what to hide."""
+        spec = cast(Any, self.trainer).datamodule.spec
+        if spec.foreground == "none":
+            raise ValueError(
+                f"InputMasked hides the {self.hidden}, and the data {spec.name} has no foregrounds to tell it by; use "
+                "data with masks or boxes, or ERM"
+            )
+        super().setup(stage)
+
+    def explain_batch(self, batch: Batch) -> Prediction:
+        """Return the prediction for the pictures with the region hidden, and its Grad-CAM.
+
+        Raises:
+            ValueError: if a picture has no foreground.
+        """
+        if not bool(batch["has_foreground"].all()):
+            rows = batch["index"][~batch["has_foreground"]].tolist()
+            raise ValueError(
+                f"the pictures in rows {', '.join(map(str, rows[:5]))} of the split have no foreground, so that "
+                f"InputMasked does not know their {self.hidden}; leave them out, or use ERM"
+            )
+        visible = batch["foreground"] if self.hidden == "background" else ~batch["foreground"]
+        prediction: Prediction = self.hiding(self.network, batch["image"], visible)
+        return self.with_attribution(prediction, batch["label"])
