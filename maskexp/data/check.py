@@ -5,57 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from PIL import Image
-
-from maskexp.data.builders.layout import Argument, Layout, arguments_of, prepare_unverified
+from maskexp.data.builders.arguments import ARGUMENTS
+from maskexp.data.builders.layout import Layout, prepare_unverified
 from maskexp.data.builders.own import prepare_own
 from maskexp.data.builders.prepared import Prepared, in_parallel
 from maskexp.data.builders.registry import LAYOUTS
 from maskexp.data.builders.releases import differences
-from maskexp.data.errors import CorruptImageError, DataError, DatasetNotFoundError
-from maskexp.data.image_files import decode_array, decode_mask, stored_size
-from maskexp.data.manifest import Box, Row
+from maskexp.data.errors import DataError, DatasetNotFoundError
+from maskexp.data.examine import KINDS, Severity, examine
+from maskexp.data.manifest import Row
 
-__all__ = ["ARGUMENTS", "CHECKABLE", "Finding", "Report", "check", "check_data"]
+__all__ = ["CHECKABLE", "Finding", "Report", "check", "check_data"]
 
-Severity = Literal["error", "warning", "note"]
-OWN_PLACES = {
-    "csv": "CSV file with the columns image, label …",
-    "masks": "folder of the masks",
-    "columns": "columns that are called otherwise, as role=column,role=column",
-    "classes": "names of the labels in order, as a,b,c",
-    "attributes": "names of the attribute's values in order, as a,b,c",
-}
-ARGUMENTS: dict[str, dict[str, Argument]] = {
-    **{name: arguments_of(layout.find, layout.places) for name, layout in LAYOUTS.items()},
-    "Manifest": arguments_of(prepare_own, OWN_PLACES),
-}
-"""What can be said about each data set besides its root: the arguments of its datamodule."""
 CHECKABLE = tuple(ARGUMENTS)
 """Datamodules whose files can be checked."""
-KINDS: dict[str, tuple[Severity, str]] = {
-    "missing": ("error", "files are missing"),
-    "corrupt": ("error", "files cannot be decoded"),
-    "image_size": ("error", "images have another size than the manifest says"),
-    "mask_size": ("error", "masks have another size than their image"),
-    "box_empty": ("error", "boxes are empty"),
-    "leak": ("error", "images are in the training split and in another one"),
-    "box_outside": ("warning", "boxes reach more than a pixel beyond their image"),
-    "mask_empty": ("warning", "masks are empty"),
-    "mask_full": ("warning", "masks cover the whole image"),
-    "mask_none": ("note", "images have no mask although others have one"),
-    "mask_mode": ("note", "masks are not stored as grey levels (they are read as such)"),
-    "image_mode": ("note", "images are not stored as RGB (they are converted)"),
-    "image_format": ("note", "files have another format than their name says (they are read by their content)"),
-}
-"""Severity and words of everything that can be found in a single file or row."""
-GREY_MODES = ("1", "L", "I;16")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +134,7 @@ def check(
     read = decode or sha256 is not None
     contents = in_parallel(partial(_content, prepared), table.rows, workers) if read else [""] * len(table.rows)
     found: dict[str, list[str]] = defaultdict(list)
-    for problems in in_parallel(lambda row: list(_examine(row, prepared, decode)), table.rows, workers):
+    for problems in in_parallel(lambda row: list(examine(row, prepared, decode)), table.rows, workers):
         for kind, item in problems:
             found[kind].append(item)
     found["leak"] += _leaks(table.rows, contents)
@@ -186,74 +155,6 @@ def check(
 def _failed(name: str, kind: str, error: Exception) -> Report:
     """Return the report on data that could not be read."""
     return Report(name, "unknown", (), {}, (Finding(kind, "error", str(error)),))
-
-
-def _examine(row: Row, prepared: Prepared, decode: bool) -> Iterator[tuple[str, str]]:
-    """Yield (kind, item) of what is wrong with one row."""
-    path = prepared.image_root(row.split) / row.image
-    try:
-        size = stored_size(path)
-        yield from _examine_storage(path, decode)
-    except FileNotFoundError:
-        yield "missing", str(path)
-        return
-    except CorruptImageError as error:
-        yield "corrupt", str(error)
-        return
-    if row.width and (row.width, row.height) != size:
-        yield "image_size", f"{path}: {size[0]}x{size[1]}, manifest {row.width}x{row.height}"
-    if row.mask:
-        yield from _examine_mask((prepared.mask_root or prepared.root) / row.mask, size)
-    elif prepared.table.card.mask_kind != "none":
-        yield "mask_none", str(path)
-    for box in row.boxes:
-        yield from _examine_box(row, box, size)
-
-
-def _examine_storage(path: Path, decode: bool) -> Iterator[tuple[str, str]]:
-    """Yield in which way an image file is stored unusually, and decode it."""
-    with Image.open(path) as image:
-        if image.mode != "RGB":
-            yield "image_mode", f"{path}: {image.mode}"
-        if image.format != Image.registered_extensions().get(path.suffix.lower()):
-            yield "image_format", f"{path}: {image.format}"
-    if decode:
-        decode_array(path, "RGB")
-
-
-def _examine_mask(path: Path, size: tuple[int, int]) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with a mask."""
-    try:
-        inside = decode_mask(path) >= 128
-        if path.suffix != ".npy" and (mode := _mode(path)) not in GREY_MODES:
-            yield "mask_mode", f"{path}: {mode}"
-    except FileNotFoundError:
-        yield "missing", str(path)
-    except CorruptImageError as error:
-        yield "corrupt", str(error)
-    else:
-        height, width = inside.shape
-        if (width, height) != size:
-            yield "mask_size", f"{path}: {width}x{height}, image {size[0]}x{size[1]}"
-        if not inside.any():
-            yield "mask_empty", str(path)
-        if inside.all():
-            yield "mask_full", str(path)
-
-
-def _examine_box(row: Row, box: Box, size: tuple[int, int]) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with a box."""
-    x0, y0, x1, y1 = box
-    item = f"{row.split} {row.id}: {x0:g} {y0:g} {x1:g} {y1:g} in {size[0]}x{size[1]}"
-    if x1 <= x0 or y1 <= y0:
-        yield "box_empty", item
-    if min(x0, y0) < -1 or x1 > size[0] + 1 or y1 > size[1] + 1:
-        yield "box_outside", item
-
-
-def _mode(path: Path) -> str:
-    with Image.open(path) as image:
-        return image.mode
 
 
 def _leaks(table: Sequence[Row], contents: Sequence[str]) -> list[str]:

@@ -11,9 +11,10 @@ from PIL import Image
 
 import maskexp.data
 from maskexp.data import DataError
+from maskexp.data.builders.arguments import ARGUMENTS
 from maskexp.data.builders.layout import prepare
 from maskexp.data.builders.waterbirds import WaterBirdsLayout
-from maskexp.data.check import ARGUMENTS, Report, check_data
+from maskexp.data.check import Report, check_data
 from tests.fixtures import (
     COUNTS,
     corrupt_metadata,

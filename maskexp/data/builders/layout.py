@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,27 +18,7 @@ from maskexp.data.errors import DataError, DatasetNotFoundError
 from maskexp.data.image_files import stored_size
 from maskexp.data.manifest import Card, ManifestTable, Row
 
-__all__ = ["Argument", "Layout", "arguments_of", "prepare", "prepare_unverified"]
-
-COMMON = {
-    "val_fraction": "share of the training pictures held out for validation",
-    "val_seed": "seed of the pictures held out",
-    "split_seed": "seed of the random split",
-}
-"""What arguments of several data sets mean."""
-
-
-@dataclass(frozen=True, slots=True)
-class Argument:
-    """What somebody may say about where data lies, and which part of it is meant.
-
-    Attributes:
-        kind: ``str``, ``int``, ``float``, ``list`` (of str) or ``dict`` (of str by str).
-        meaning: in words.
-    """
-
-    kind: type
-    meaning: str
+__all__ = ["Layout", "prepare", "prepare_unverified"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +41,8 @@ class Layout(ABC):
         licence: in words.
         inferred: by release, the splits whose counts were computed and not read in a publication.
         counted_in: what :meth:`counted` counts, for messages.
-        places: what the arguments of ``find`` besides the root mean, those of :data:`COMMON` excepted.
+        places: what the arguments of ``find`` besides the root mean, those of
+            :data:`~maskexp.data.builders.arguments.COMMON` excepted.
     """
 
     root: Path
@@ -208,23 +188,6 @@ class Layout(ABC):
         roots = {split: self.image_root(split) for split in table.splits}
         elsewhere = {split: root for split, root in roots.items() if root != self.root}
         return Prepared(table, self.root, self.mask_root, elsewhere)
-
-
-def arguments_of(find: Callable[..., Any], meanings: Mapping[str, str]) -> dict[str, Argument]:
-    """Return the arguments of a function besides the root, each with the type of its default or annotation.
-
-    Args:
-        find: a layout's ``find``, or another function that looks data up.
-        meanings: of the arguments, those of :data:`COMMON` excepted.
-    """
-    arguments = {}
-    for name, parameter in inspect.signature(find).parameters.items():
-        if name not in ("root", "cache_dir"):
-            kinds = {"float": float, "Sequence": list, "Mapping": dict}
-            named = next((kind for word, kind in kinds.items() if word in str(parameter.annotation)), str)
-            kind = named if parameter.default is None else type(parameter.default)
-            arguments[name] = Argument(kind, meanings.get(name) or COMMON[name])
-    return arguments
 
 
 def prepare(layout: Layout, cache_dir: str | Path | None = None) -> Prepared:
