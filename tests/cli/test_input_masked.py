@@ -25,8 +25,8 @@ def erm(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
 
 def test_an_erm_is_judged_under_every_way_of_hiding(erm: RunDirectory, tmp_path: Path, maskexp: Command) -> None:
     checkpoint, found = erm.checkpoints / "best.ckpt", {}
-    for hiding in ("layer", "grey", "#00ff00"):
-        run = RunDirectory(tmp_path / hiding)
+    for hiding in ("layer", "grey", "black"):
+        run = RunDirectory(tmp_path / str(len(found)))
         flags = ["--model", "InputMasked", f"--model.hiding={hiding}", "--run_dir", run, *CPU]
         outcome = maskexp("test", "--ckpt_path", checkpoint, *flags)
         assert outcome.code == 0, outcome.err
@@ -82,7 +82,11 @@ def test_data_without_foregrounds_are_refused(tmp_path: Path, maskexp: Command) 
 
 
 def test_an_unknown_way_of_hiding_is_told_with_the_choice(erm: RunDirectory, maskexp: Command) -> None:
-    flags = ["--model", "InputMasked", "--model.hiding=gray", *CPU]
-    outcome = maskexp("test", "--ckpt_path", erm.checkpoints / "best.ckpt", *flags)
-    assert outcome.code != 0
-    assert outcome.complaint.startswith("there is no way of hiding called 'gray'; choose black, grey")
+    for hiding, complaint in (
+        ("gray", "there is no way of hiding called 'gray'; choose black, grey"),
+        ("#ff0000", "quotes"),
+    ):
+        flags = ["--model", "InputMasked", f"--model.hiding={hiding}", *CPU]
+        outcome = maskexp("test", "--ckpt_path", erm.checkpoints / "best.ckpt", *flags)
+        assert outcome.code != 0
+        assert complaint in outcome.complaint

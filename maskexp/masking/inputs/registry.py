@@ -38,6 +38,11 @@ def create_hiding(name: str) -> InputMasking:
         >>> create_hiding("#ff0000")
         Colour(colour=(1.0, 0.0, 0.0))
     """
+    if not isinstance(name, str):
+        raise ValueError(
+            f"a way of hiding is named by a string, not {name!r}; YAML takes # for the beginning of a comment: give a "
+            "colour in quotes, in a configuration file"
+        )
     if name in _BY_NAME:
         return _BY_NAME[name]()
     if re.fullmatch(r"#[0-9a-fA-F]{6}", name):

@@ -27,3 +27,8 @@ def test_an_unknown_name_is_refused_with_the_choice(name: str) -> None:
         ValueError, match=r"no way of hiding called .*choose black, grey, .* or a colour such as #7f7f7f"
     ):
         create_hiding(name)
+
+
+def test_a_colour_that_yaml_took_for_a_comment_is_told_to_be_quoted() -> None:
+    with pytest.raises(ValueError, match=r"named by a string, not None; .* a colour in quotes"):
+        create_hiding(None)  # type: ignore[arg-type]
