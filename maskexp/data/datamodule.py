@@ -52,8 +52,8 @@ class ImageDataModule(LightningDataModule, ABC):
         predict_split: split that ``predict`` runs over.
         cache: ``memmap`` decodes every picture once and keeps the pixels beside the manifests (``$MASKEXP_CACHE``, or
             ``cache_dir`` where a data set has it). Evaluation sees the same pixels to the last bit; training crops from
-            pictures whose short side is ``cache_size`` at most, which ``notes`` say where it changes any. Caches of other
-            settings stay until somebody deletes them; whoever builds another one of the same split is told their size.
+            pictures whose short side is ``cache_size`` at most, which ``notes`` say where it changes any. Nothing
+            removes caches of earlier settings; who builds another one of a split is told how much they take.
         cache_size: short side in pixels of the training pictures in the cache; 8/7 of ``image_size`` if not given (256
             for 224). Smaller pictures are kept as they are.
     """
