@@ -21,8 +21,8 @@ USAGES = (
     *("list", "check NAME ROOT [options]", "prepare NAME [ROOT] [options]"),
     "make waterbirds|travelingbirds OUT [options]",
 )
-SHOWN = 5
-"""Items of a finding that the terminal shows."""
+SHOWN, MOST_GROUPS = 5, 12
+"""Items of a finding, and groups of a split, that the terminal shows; the JSON report has all."""
 
 
 def run(verb: str, args: Sequence[str]) -> int:
@@ -109,7 +109,8 @@ def _text(report: Report) -> str:
     lines = [f"{report.name} ({report.variant}): {'as it has to be' if report.ok else 'NOT as it has to be'}"]
     for split, counts in report.counts.items():
         groups = ", ".join(f"{name} {count}" for name, count in zip(report.group_names, counts, strict=True))
-        lines.append(f"  {split:<6} {sum(counts):>6}  {groups}")
+        many = f"{len(counts)} groups or classes, {min(counts, default=0)} to {max(counts, default=0)} each"
+        lines.append(f"  {split:<6} {sum(counts):>6}  {groups if len(counts) <= MOST_GROUPS else many}")
     if report.sha256:
         lines.append(f"  sha256 {report.sha256}")
     for finding in report.findings:

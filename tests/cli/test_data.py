@@ -9,7 +9,7 @@ from PIL import Image
 
 from maskexp.data.catalog import CATALOG, COLUMNS
 from tests.cli.conftest import Command
-from tests.fixtures import write_csv, write_cub_tree
+from tests.fixtures import write_csv, write_cub_tree, write_spawrious
 
 
 @pytest.fixture
@@ -86,6 +86,12 @@ def test_check_takes_the_arguments_of_the_datamodule(tmp_path: Path, maskexp: Co
     assert "  sha256 " in outcome.out
     pinned = outcome.out.partition("  sha256 ")[2].split()[0]
     assert maskexp("data", "check", "CUB", root, "--custom", "--sha", pinned, "--val_fraction=0.4").code == 1
+
+
+def test_many_groups_are_summed_up(tmp_path: Path, maskexp: Command) -> None:
+    outcome = maskexp("data", "check", "Spawrious", write_spawrious(tmp_path / "spawrious224", 5), "--custom")
+
+    assert "  test       40  24 groups or classes, 0 to 10 each\n" in outcome.out
 
 
 def test_check_takes_names_of_columns_and_classes(tmp_path: Path, maskexp: Command) -> None:
