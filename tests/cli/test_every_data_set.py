@@ -29,6 +29,7 @@ from tests.fixtures import (
     write_travelingbirds,
     write_waterbirds,
 )
+from tests.fixtures.scenes import write_scenes
 
 pytestmark = pytest.mark.slow
 
@@ -132,3 +133,25 @@ def test_fit_and_test(name: str, tmp_path: Path, maskexp: Command, monkeypatch: 
         assert bool(found) == (name in SEGMENTED | BOXED)
         assert all(math.isfinite(metrics[key]) for key in found)
         assert ("test/mask_area" in metrics) == (model == "AIM")
+
+
+def test_birds_alone_and_scenes_alone(tmp_path: Path, maskexp: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MASKEXP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    write_scenes(tmp_path / "scenes", 14)
+    birds = write_cub_tree(tmp_path / "CUB_200_2011")
+    scenes = [f"--{kind}={tmp_path / 'scenes' / kind}" for kind in ("land", "water")]
+    parts = ["--test_fg", "--test_bg"]
+    assert maskexp("data", "make", "waterbirds", "made", "--cub_root", birds, *scenes, *parts).code == 0
+    assert maskexp("data", "check", "WaterBirds", "made", "--decode").code == 0
+    data = ["--data=WaterBirds", "--data.root=made"]
+    assert maskexp("fit", "--model=ERM", *data, *QUICK, "--run_dir=r", "--test_after_fit=false").code == 0
+
+    found = {}
+    for part in ("test", "test_fg", "test_bg"):
+        chosen = ["--ckpt_path=r/checkpoints/best.ckpt", f"--data.test_split={part}", f"--run_dir={part}"]
+        outcome = maskexp("test", *chosen, *CPU)
+        assert outcome.code == 0, outcome.err
+        found[part] = RunDirectory(tmp_path / part).read_metrics()
+    assert {part for part, metrics in found.items() if metrics.get("test/epg") is not None} == {"test", "test_fg"}
+    assert all(0 <= metrics["test/acc"] <= 1 for metrics in found.values())
