@@ -146,21 +146,17 @@ def _convolve(conv: nn.Conv2d, source: Sites, index: Tensor, size: tuple[int, in
 def _windows(conv: nn.Conv2d, source: Sites, index: Tensor, size: tuple[int, int]) -> Tensor:
     """Gather what a convolution sees from each output position, ``(n, kernel positions, C)``."""
     batch, height, width = source.grid
-    per_map = size[0] * size[1]
-    image, row, column = index // per_map, index % per_map // size[1], index % size[1]
-    ys, xs = (
-        place[:, None] * conv.stride[axis]
-        - int(conv.padding[axis])
-        + torch.arange(conv.kernel_size[axis], device=index.device) * conv.dilation[axis]
-        for axis, place in enumerate((row, column))
-    )
-    inside = ((ys >= 0) & (ys < height))[:, :, None] & ((xs >= 0) & (xs < width))[:, None, :]
-    position = (image[:, None, None] * height + ys[:, :, None]) * width + xs[:, None, :]
-
+    above, left = (int(padding) for padding in conv.padding)
     zero = len(source.rows)  # the row behind the last one holds zeros: padding, and positions that are not there
     row_of = torch.full((batch * height * width,), zero, device=index.device)
     row_of[source.index] = torch.arange(zero, device=index.device)
-    rows = row_of[position.clamp(0, len(row_of) - 1)].masked_fill(~inside, zero).flatten(1)
+    row_of = F.pad(row_of.view(batch, height, width), (left, left, above, above), value=zero)
+
+    per_map = size[0] * size[1]
+    image, row, column = index // per_map, index % per_map // size[1], index % size[1]
+    corner = (image * row_of.shape[1] + row * conv.stride[0]) * row_of.shape[2] + column * conv.stride[1]
+    down, right = (torch.arange(conv.kernel_size[axis], device=index.device) * conv.dilation[axis] for axis in (0, 1))
+    rows = row_of.flatten()[corner[:, None] + (down[:, None] * row_of.shape[2] + right).flatten()]
     return torch.cat([source.rows, source.rows.new_zeros(1, source.rows.shape[1])])[rows]
 
 
