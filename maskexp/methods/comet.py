@@ -108,7 +108,8 @@ class COMET(Method):
                 raise ValueError(f"{name} is {value}; it must not be negative")
         self.objective_name = objective
         self.a, self.b, self.t, self.gap = a, b, t, gap
-        self.begins_pretrained = "fixed" in (detector, predictor) or not isinstance(create_hiding(hiding), Fill)
+        soft = isinstance(create_hiding(hiding), Fill)
+        self.begins_pretrained = "fixed" in (detector, predictor) or not soft
         if detector_checkpoint is not None and not self.begins_pretrained:
             raise ValueError(
                 f"detector_checkpoint is given, but with detector: {detector} and predictor: {predictor} nothing "
@@ -162,6 +163,8 @@ class COMET(Method):
     def pretraining(self, spec: DataSpec) -> Pretraining | None:
         """Return the training of the classifier of whole images, unless it is given or nobody needs it."""
         self._check(spec)
+        with torch.device("meta"):  # what the networks would refuse is refused before anything is trained
+            self.configure_network(spec, None)
         if self.detector_checkpoint is not None or not self.begins_pretrained:
             return None
         arguments = {name: value for name, value in self.hparams.items() if name in signature(Method).parameters}
