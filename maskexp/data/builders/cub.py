@@ -13,10 +13,11 @@ from maskexp.data.builders.releases import Counts
 from maskexp.data.errors import DataError
 from maskexp.data.manifest import Row
 
-__all__ = ["Bird", "CUBLayout", "class_names", "read_birds"]
+__all__ = ["TABLES", "Bird", "CUBBirdsLayout", "CUBLayout", "class_names", "read_birds"]
 
 KNOWN_COUNTS = {"official": {"train": (5994,), "test": (5794,)}}
 """Pictures of the official split; the training pictures are ours to hold some out of."""
+TABLES = ("images.txt", "image_class_labels.txt", "classes.txt", "train_test_split.txt")
 GREY = (
     *("Brewer_Blackbird_0028_2682", "Pelagic_Cormorant_0022_23802", "Ivory_Gull_0040_49180", "Ivory_Gull_0085_49456"),
     *("Western_Gull_0002_54825", "Mallard_0130_76836", "Clark_Nutcracker_0020_85099"),
@@ -44,15 +45,36 @@ class Bird:
 
 
 @dataclass(frozen=True, slots=True)
-class CUBLayout(HeldOutLayout):
-    """Where the parts of CUB-200-2011 lie.
+class CUBBirdsLayout(HeldOutLayout):
+    """CUB's birds and their official split, on their own pictures or on others.
 
     Attributes:
-        root: folder ``CUB_200_2011``.
-        foreground: segmentations, in ``root`` or beside it, and boxes.
+        foreground: segmentations and boxes of CUB.
     """
 
     foreground: CUBForeground
+
+    @property
+    def mask_root(self) -> Path | None:
+        """Folder of the segmentations."""
+        return self.foreground.segmentations
+
+    def foreground_of(self, rows: Sequence[Row]) -> tuple[str, str]:
+        """Return what CUB's segmentations are."""
+        return self.foreground.kind, self.foreground.source
+
+    def known(self) -> Mapping[str, Counts]:
+        """Return the official split."""
+        return KNOWN_COUNTS
+
+
+@dataclass(frozen=True, slots=True)
+class CUBLayout(CUBBirdsLayout):
+    """Where the parts of CUB-200-2011 lie.
+
+    Attributes:
+        root: folder ``CUB_200_2011``; segmentations lie in it or beside it.
+    """
 
     name: ClassVar[str] = "cub"
     title: ClassVar[str] = "CUB-200-2011"
@@ -83,15 +105,9 @@ class CUBLayout(HeldOutLayout):
         found = cls.locate(root)
         return cls(found, val_fraction, val_seed, CUBForeground.find(cls.title, found, segmentations))
 
-    @property
-    def mask_root(self) -> Path | None:
-        """Folder of the segmentations."""
-        return self.foreground.segmentations
-
     def watched(self) -> list[Path]:
         """Return CUB's tables, the folders of the pictures and the foreground."""
-        tables = ("images.txt", "image_class_labels.txt", "classes.txt", "train_test_split.txt")
-        return [*(self.root / name for name in tables), self.root / "images", *self.foreground.watched()]
+        return [*(self.root / name for name in TABLES), self.root / "images", *self.foreground.watched()]
 
     def rows(self) -> list[Row]:
         """Read CUB's tables.
@@ -120,14 +136,6 @@ class CUBLayout(HeldOutLayout):
     def classes(self) -> tuple[str, ...]:
         """The species, as ``classes.txt`` writes them."""
         return class_names(self.root)
-
-    def foreground_of(self, rows: Sequence[Row]) -> tuple[str, str]:
-        """Return what CUB's segmentations are."""
-        return self.foreground.kind, self.foreground.source
-
-    def known(self) -> Mapping[str, Counts]:
-        """Return the official split."""
-        return KNOWN_COUNTS
 
     def notes(self, rows: Sequence[Row]) -> Sequence[str]:
         """Count what is not segmented, and warn of the overlap with ImageNet."""

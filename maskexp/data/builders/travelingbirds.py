@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
-from maskexp.data.builders.cub import KNOWN_COUNTS, CUBLayout, class_names, read_birds
+from maskexp.data.builders.cub import TABLES, CUBBirdsLayout, CUBLayout, class_names, read_birds
 from maskexp.data.builders.cub_foreground import CUBForeground
-from maskexp.data.builders.hold_out import VALIDATED_ON_TEST, HeldOutLayout
-from maskexp.data.builders.releases import Counts
+from maskexp.data.builders.hold_out import VALIDATED_ON_TEST
 from maskexp.data.errors import DataError
 from maskexp.data.manifest import Row
 
@@ -26,17 +25,15 @@ SHIFTED = (
 
 
 @dataclass(frozen=True, slots=True)
-class TravelingBirdsLayout(HeldOutLayout):
-    """Where the parts of TravelingBirds lie.
+class TravelingBirdsLayout(CUBBirdsLayout):
+    """Where the parts of TravelingBirds lie: CUB's birds, labels and foreground on other pictures.
 
     Attributes:
         root: folder with ``CUB_fixed``, and ``CUB_random`` and ``CUB_black`` if they are wanted.
         cub_root: CUB-200-2011, which says what the pictures are and which of them are for testing.
-        foreground: segmentations and boxes of CUB.
     """
 
     cub_root: Path
-    foreground: CUBForeground
 
     name: ClassVar[str] = "travelingbirds"
     title: ClassVar[str] = "TravelingBirds"
@@ -76,19 +73,13 @@ class TravelingBirdsLayout(HeldOutLayout):
                 "of TravelingBirds holds all of them"
             )
         cub = CUBLayout.locate(cub_root)
-        return cls(found, val_fraction, val_seed, cub, CUBForeground.find(cls.title, cub, segmentations))
-
-    @property
-    def mask_root(self) -> Path | None:
-        """Folder of the segmentations."""
-        return self.foreground.segmentations
+        return cls(found, val_fraction, val_seed, CUBForeground.find(cls.title, cub, segmentations), cub)
 
     def watched(self) -> list[Path]:
         """Return CUB's tables, the folders of the pictures and the foreground."""
-        tables = ("images.txt", "image_class_labels.txt", "classes.txt", "train_test_split.txt")
         places = [self.root / f"CUB_fixed/{split}_places.json" for split in ("train", "test")]
         folders = [self.root / folder for folder in FOLDERS.values()]
-        return [*(self.cub_root / name for name in tables), *places, *folders, *self.foreground.watched()]
+        return [*(self.cub_root / name for name in TABLES), *places, *folders, *self.foreground.watched()]
 
     def rows(self) -> list[Row]:
         """Take the training pictures from the training backgrounds and the test pictures from all others.
@@ -121,14 +112,6 @@ class TravelingBirdsLayout(HeldOutLayout):
     def classes(self) -> tuple[str, ...]:
         """CUB's species."""
         return class_names(self.cub_root)
-
-    def foreground_of(self, rows: Sequence[Row]) -> tuple[str, str]:
-        """Return what CUB's segmentations are."""
-        return self.foreground.kind, self.foreground.source
-
-    def known(self) -> Mapping[str, Counts]:
-        """Return CUB's official split."""
-        return KNOWN_COUNTS
 
     def notes(self, rows: Sequence[Row]) -> Sequence[str]:
         """Say what validation does not see."""
