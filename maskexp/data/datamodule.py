@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, default_collate
 from maskexp.data.batches import BatchReader, finished
 from maskexp.data.builders.prepared import cache_folder
 from maskexp.data.dataset import ManifestDataset
+from maskexp.data.dealt_labels import deal_labels
 from maskexp.data.errors import DataError
 from maskexp.data.geometry import EvaluationGeometry, Resize, ShortSide, TrainingGeometry
 from maskexp.data.manifest import ManifestTable
@@ -50,6 +51,8 @@ class ImageDataModule(LightningDataModule, ABC):
         crop_fraction: share of the resized side that evaluation keeps, see :class:`EvaluationGeometry`.
         test_split: split that takes the part of ``test``, for data with several of them.
         predict_split: split that ``predict`` runs over.
+        shuffle_labels_seed: deal the labels of each split anew among its images, as a sanity check
+            (:func:`~maskexp.data.dealt_labels.deal_labels`); the images stay.
         cache: ``memmap`` decodes every picture once and keeps the pixels beside the manifests (``$MASKEXP_CACHE``, or
             ``cache_dir`` where a data set has it). Evaluation sees the same pixels to the last bit; training crops from
             pictures whose short side is ``cache_size`` at most, which ``notes`` say where it changes any. Nothing
@@ -78,6 +81,7 @@ class ImageDataModule(LightningDataModule, ABC):
         crop_fraction: float = 1.0,
         test_split: str = "test",
         predict_split: str = "test",
+        shuffle_labels_seed: int | None = None,
         cache: Literal["memmap"] | None = None,
         cache_size: int | None = None,
     ) -> None:
@@ -101,12 +105,14 @@ class ImageDataModule(LightningDataModule, ABC):
         self.photometric = photometric
         self.test_split = test_split
         self.predict_split = predict_split
+        self.shuffle_labels_seed = shuffle_labels_seed
         self.evaluation = EvaluationGeometry(image_size, resize, crop_fraction)
         self.training = TrainingGeometry(image_size, crop_scale, crop_ratio, flip, rotation, seed, self.evaluation)
         self.cache = cache
         self.frozen = ShortSide(cache_size or round(image_size * 8 / 7))
         self._requested_foreground = foreground
         self._table: ManifestTable | None = None
+        self._labelled: ManifestTable | None = None
         self._datasets: dict[str, ManifestDataset] = {}
 
     @abstractmethod
@@ -123,6 +129,14 @@ class ImageDataModule(LightningDataModule, ABC):
         if self._table is None:
             self._table = self.build()
         return self._table
+
+    @property
+    def labelled(self) -> ManifestTable:
+        """The manifest with the labels that are learned and judged by: its own, or dealt anew."""
+        if self._labelled is None:
+            seed = self.shuffle_labels_seed
+            self._labelled = self.table if seed is None else deal_labels(self.table, seed)
+        return self._labelled
 
     @property
     def foreground(self) -> ForegroundKind:
@@ -148,7 +162,7 @@ class ImageDataModule(LightningDataModule, ABC):
     @property
     def spec(self) -> DataSpec:
         """What the data is; can be asked for at any time."""
-        card = self.table.card
+        card = self.labelled.card
         return DataSpec(
             name=card.name,
             variant=card.variant,
@@ -156,19 +170,19 @@ class ImageDataModule(LightningDataModule, ABC):
             attribute_names=card.attributes,
             group_names=card.group_names,
             image_size=(self.image_size, self.image_size),
-            train_group_counts=self.table.counts("train") if card.attributes else (),
+            train_group_counts=self.labelled.counts("train") if card.attributes else (),
             foreground=self.foreground,
         )
 
     @property
     def digest(self) -> str:
-        """sha256 of the manifest."""
-        return self.table.digest
+        """sha256 of the manifest, with the labels that are in force."""
+        return self.labelled.digest
 
     @property
     def notes(self) -> list[str]:
         """What every output made from this data has to say."""
-        return [*self.table.card.notes, *self._notes_of_cache()]
+        return [*self.labelled.card.notes, *self._notes_of_cache()]
 
     def dataset(self, split: str) -> ManifestDataset:
         """Return one split; ``test`` is the split that was chosen to take its part.
@@ -182,7 +196,7 @@ class ImageDataModule(LightningDataModule, ABC):
             pixels = self.pixels(split)
             cached = None if self.cache is None else self._cached(split, pixels)
             self._datasets[split] = ManifestDataset(
-                self.table,
+                self.labelled,
                 split,
                 pixels,
                 self.evaluation,
