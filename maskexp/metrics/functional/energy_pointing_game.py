@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from maskexp.metrics.functional.inputs import batch_of_foregrounds, batch_of_maps, present_images, to_real
+from maskexp.metrics.functional.inputs import batch_of_foregrounds, finite_maps, present_images, real_dtype
 
 __all__ = ["energy_pointing_game"]
 
@@ -78,13 +78,14 @@ def energy_per_image(
     attribution: Tensor, foreground: Tensor, has_foreground: Tensor | None, max_area: float
 ) -> EnergyPerImage:
     """Compute energy and area share of every image of a batch, and which of them may enter a mean."""
-    maps = batch_of_maps(attribution)
+    maps = finite_maps(attribution)
     foreground = batch_of_foregrounds(foreground, maps.shape)
-    positive = maps.clamp(min=0).flatten(1)
-    total = positive.sum(dim=1)
+    # One wide copy of the maps takes turns: fresh memory would take most of the time.
+    pixels = maps.to(real_dtype(maps.device), copy=True).clamp_(min=0).flatten(1)
+    total = pixels.sum(dim=1)
     defined = total >= MINIMAL_ENERGY
-    inside = (positive * foreground.flatten(1)).sum(dim=1)
-    area = to_real(foreground.flatten(1)).mean(dim=1)
+    inside = pixels.masked_fill_(~foreground.flatten(1), 0).sum(dim=1)
+    area = pixels.copy_(foreground.flatten(1)).mean(dim=1)
     return EnergyPerImage(
         energy=torch.where(defined, inside / total.clamp(min=MINIMAL_ENERGY), 0.0),
         area=area,
