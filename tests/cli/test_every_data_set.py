@@ -92,7 +92,11 @@ ARGUMENTS: dict[str, Callable[[Path], dict[str, object]]] = {
     },
     "ImageNet100": imagenet100,
     "An8Flower": lambda folder: {"root": write_an8flower(folder / "flowers"), "val_fraction": 0.25},
-    "BAM": lambda folder: {"root": write_bam(folder / "data", val=(900,)), "val_fraction": 0.34},
+    "BAM": lambda folder: {
+        "root": write_bam(folder / "data", train=(0, 1), val=(900,)),
+        "val_fraction": 0.5,
+        "drop": "[stop_sign, track]",
+    },
     "Spawrious": lambda folder: {"root": write_spawrious(folder / "spawrious224", 5), "val_fraction": 0.2},
     "CelebA": lambda folder: {"root": write_celeba(folder / "celeba")},
     "MetaShift": metashift,

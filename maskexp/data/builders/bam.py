@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,61 +10,21 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 
 from maskexp.data.builders.bam_masks import pasted_masks
+from maskexp.data.builders.bam_names import OBJECTS, SCENES, Shown
 from maskexp.data.builders.folders import pictures
 from maskexp.data.builders.hold_out import HeldOutLayout, hold_out
 from maskexp.data.builders.releases import Counts
 from maskexp.data.errors import DataError, DatasetNotFoundError
 from maskexp.data.manifest import Box, Row
 
-__all__ = ["OBJECTS", "SCENES", "BAMLayout", "BAMSet"]
+__all__ = ["BAMLayout", "BAMSet"]
 
 BAMSet = Literal["obj", "scene", "scene_only"]
 SETS = ("obj", "scene", "scene_only")
-OBJECTS = ("backpack", "bird", "dog", "elephant", "kite", "pizza", "stop_sign", "toilet", "truck", "zebra")
-SCENES = (
-    *("bamboo_forest", "bedroom", "bowling_alley", "bus_interior", "cockpit", "corn_field", "laundromat", "runway"),
-    *("ski_slope", "track"),
-)
 ARBITRARY = "stop_sign"
 """COCO calls it *stop sign*: the released script found no such category and took the largest object of any picture."""
-NAME = re.compile(r"([a-z_]+)-([a-z_]+)-(\d{4})\.jpg")
 PER_PAIR = {"train": 900, "test": 100}
 """Pictures of each object on each scene."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """What a picture shows.
-
-    Attributes:
-        object: name of the object that is pasted.
-        scene: name of the scene.
-        number: four digits.
-    """
-
-    object: str
-    scene: str
-    number: str
-
-    @classmethod
-    def of(cls, path: Path) -> Self:
-        """Read the name of a picture.
-
-        Raises:
-            DataError: if it is no ``<object>-<scene>-<number>.jpg``.
-        """
-        found = NAME.fullmatch(path.name)
-        if found is None or found[1] not in OBJECTS or found[2] not in SCENES:
-            raise DataError(f"{path} is not called <object>-<scene>-<number>.jpg, so that nobody knows what it shows")
-        return cls(*found.groups())
-
-    def label(self, label_set: str) -> str:
-        """Return the name of the class in one of the three sets."""
-        return self.object if label_set == "obj" else self.scene
-
-    def attribute(self, label_set: str) -> str:
-        """Return the name of the spurious factor in ``obj`` or ``scene``."""
-        return self.scene if label_set == "obj" else self.object
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +86,7 @@ class BAMLayout(HeldOutLayout):
             )
         masks = None
         if label_set != "scene_only" and (place / "val_mask").is_file():
-            masks = pasted_masks(place, _boxes(place / "val_loc.txt"), OBJECTS, cache_dir)
+            masks = pasted_masks(place, _boxes(place / "val_loc.txt"), cache_dir)
         return cls(found, val_fraction, val_seed, masks, label_set, tuple(sorted(drop or ())))
 
     @property

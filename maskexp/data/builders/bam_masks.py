@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from maskexp.data.builders.bam_names import OBJECTS
 from maskexp.data.builders.converted_masks import converted_masks
 from maskexp.data.builders.prepared import in_parallel
 from maskexp.data.errors import DataError
@@ -42,7 +43,7 @@ class ArrayUnpickler(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def pasted_masks(place: Path, boxes: Mapping[str, Box], order: tuple[str, ...], cache_dir: str | Path | None) -> Path:
+def pasted_masks(place: Path, boxes: Mapping[str, Box], cache_dir: str | Path | None) -> Path:
     """Return the folder of masks ``<picture>.png`` as large as their pictures, made on first use.
 
     ``val_mask`` holds the cut-out of each (object, number), objects in their order, whatever the scene; a mask is the
@@ -51,7 +52,6 @@ def pasted_masks(place: Path, boxes: Mapping[str, Box], order: tuple[str, ...], 
     Args:
         place: folder of the set, with ``val``, ``val_loc.txt`` and ``val_mask``.
         boxes: box of each picture of ``val`` by its file name.
-        order: names of the objects.
         cache_dir: see :func:`~maskexp.data.builders.prepared.cache_folder`.
 
     Raises:
@@ -61,14 +61,14 @@ def pasted_masks(place: Path, boxes: Mapping[str, Box], order: tuple[str, ...], 
     def convert(folder: Path) -> None:
         cutouts = read_cutouts(place / "val_mask")
         numbers = sorted({name.rpartition("-")[2] for name in boxes})
-        if len(cutouts) != len(order) * len(numbers):
+        if len(cutouts) != len(OBJECTS) * len(numbers):
             raise DataError(
-                f"{place / 'val_mask'} holds {len(cutouts)} masks, but {place / 'val_loc.txt'} names {len(order)} "
+                f"{place / 'val_mask'} holds {len(cutouts)} masks, but {place / 'val_loc.txt'} names {len(OBJECTS)} "
                 f"objects times {len(numbers)} numbers; make the set again"
             )
 
         def write(name: str) -> None:
-            index = order.index(name.partition("-")[0]) * len(numbers) + numbers.index(name.rpartition("-")[2])
+            index = OBJECTS.index(name.partition("-")[0]) * len(numbers) + numbers.index(name.rpartition("-")[2])
             mask = _pasted(cutouts[index], boxes[name], stored_size(place / "val" / name))
             mask.save(folder / f"{Path(name).stem}.png")
 
