@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from maskexp.masking import CADEstimator, GumbelBinarizer
 from maskexp.models.backbones import HUB
 from maskexp.models.network import Network
-from maskexp.models.resnets import ResidualBlock, ResNet, without_stride
+from maskexp.models.residual_blocks import ResidualBlock, without_stride
+from maskexp.models.resnets import ResNet
 from maskexp.types import Prediction
 
 

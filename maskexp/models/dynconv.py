@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from maskexp.masking import DynConvEstimator, GumbelBinarizer, PositionMACs, average_masks, check_share
 from maskexp.models.backbones import HUB
 from maskexp.models.network import Network
-from maskexp.models.resnets import ResidualBlock, ResNet
+from maskexp.models.residual_blocks import ResidualBlock
+from maskexp.models.resnets import ResNet
 from maskexp.types import Prediction
 
 

@@ -72,3 +72,10 @@ def test_bad_arguments_are_refused() -> None:
         GumbelBinarizer(temperature=0)
     with pytest.raises(ValueError, match="choose sigmoid or softmax2"):
         GumbelBinarizer("softmax3")  # type: ignore[arg-type]
+
+
+def test_a_schedule_may_switch_the_noise_of_training_off() -> None:
+    binarizer, logits = GumbelBinarizer().train(), torch.randn(4, 1, 8, 8)
+    assert not torch.equal(binarizer(logits), binarizer(logits))
+    binarizer.train_noise = False
+    assert torch.equal(binarizer(logits), (logits >= 0).float())

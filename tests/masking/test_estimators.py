@@ -1,10 +1,10 @@
-"""AIM's mask estimator."""
+"""Mask estimators of AIM, DynConv and CAD."""
 
 from __future__ import annotations
 
 import torch
 
-from maskexp.masking import AIMEstimator, binarize
+from maskexp.masking import AIMEstimator, CADEstimator, DynConvEstimator, binarize
 
 
 def test_logits_lie_on_the_grid_of_the_features() -> None:
@@ -26,3 +26,21 @@ def test_global_branch_lets_one_corner_reach_the_other() -> None:
         estimator = AIMEstimator(4, 8, blocks=1, global_branch=global_branch).eval()
         (gradient,) = torch.autograd.grad(estimator(features + 1)[0, 0, 0, 0], features)
         assert (gradient[..., -1, -1].abs().sum() > 0) == global_branch
+
+
+def test_dynconv_adds_a_logit_of_the_whole_map_to_each_position_s() -> None:
+    torch.manual_seed(0)
+    features = torch.randn(2, 4, 7, 8)
+    for stride, size in ((1, (7, 8)), (2, (4, 4))):
+        estimator = DynConvEstimator(4, stride)
+        logits = estimator(features)
+        assert logits.shape == (2, 1, *size)
+        pooled = features.mean(dim=(2, 3)) @ estimator.pooled.weight.T + estimator.pooled.bias
+        torch.testing.assert_close(logits, estimator.local(features) + pooled.view(2, 1, 1, 1))
+
+
+def test_cad_gives_two_logits_for_each_cell_of_half_the_resolution() -> None:
+    estimator = CADEstimator(16, widths=(8, 4, 4))
+    assert estimator(torch.randn(2, 16, 8, 6)).shape == (2, 2, 4, 3)
+    assert estimator(torch.randn(2, 16, 7, 5)).shape == (2, 2, 4, 3)
+    assert [layer.out_channels for layer in CADEstimator(512) if isinstance(layer, torch.nn.Conv2d)] == [128, 64, 64, 2]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from maskexp.masking import intersect_masks, merge_masks, upsample_nearest
+from maskexp.masking import average_masks, intersect_masks, merge_masks, upsample_nearest
 
 
 def test_nearest_upsampling_keeps_a_mask_binary() -> None:
@@ -41,3 +41,8 @@ def test_intersection_keeps_what_every_mask_keeps() -> None:
 def test_an_intersection_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="no masks to merge"):
         intersect_masks([])
+
+
+def test_average_says_how_many_masks_keep_a_position() -> None:
+    coarse, fine = torch.tensor([[[[1.0, 0.0]]]]), torch.tensor([[[[1.0, 0.0, 1.0, 0.0]]]])
+    assert torch.equal(average_masks([coarse, fine]), torch.tensor([[[[1.0, 0.5, 0.5, 0.0]]]]))
