@@ -98,7 +98,7 @@ class BottomUpNetwork(Network):
 
         def mask_stage(stage: int, features: Tensor) -> Tensor:
             used.append(self.binarizer(self.estimators[stage](features)) if masks is None else masks[-1 - stage])
-            return features * used[-1]
+            return features * used[-1].to(features.dtype)
 
         features = self.backbone(images, mask_stage)[-1]
         return Prediction(

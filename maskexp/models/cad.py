@@ -80,7 +80,7 @@ class CADNetwork(Network):
 
         high, low = self.high(shared), self.resnet.stages[3](self.resnet.stages[2](shared))
         size = (high.shape[-2], high.shape[-1])
-        chosen = _double(mask, size)
+        chosen = _double(mask, size).to(high.dtype)
         features = high * chosen + _double(low, size) * (1 - chosen)
         return Prediction(
             logits=self.classify(features),

@@ -70,7 +70,9 @@ class ResidualBlock(nn.Module):
             mask: ``(B, 1, h', w')``; where it is 0 the shortcut passes alone. None keeps everything.
         """
         branch = self.rest(self.first(features))
-        result: Tensor = self.activation(self.shortcut(features) + (branch if mask is None else branch * mask))
+        if mask is not None:
+            branch = branch * mask.to(branch.dtype)  # masks are float32 whatever the features are
+        result: Tensor = self.activation(self.shortcut(features) + branch)
         return result
 
     def forward_sparse(self, features: Tensor, mask: Tensor) -> Tensor:

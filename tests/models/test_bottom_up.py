@@ -88,3 +88,9 @@ def test_a_frozen_backbone_still_teaches_the_first_estimator() -> None:
 def test_unknown_pooling_is_refused() -> None:
     with pytest.raises(ValueError, match="choose all or active"):
         network(pooling="max")
+
+
+def test_it_runs_in_half_precision_throughout() -> None:
+    prediction = network().bfloat16()(IMAGES)
+    assert prediction.logits.dtype == torch.bfloat16
+    assert prediction.masks[0].dtype == torch.float32

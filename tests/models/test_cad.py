@@ -112,3 +112,9 @@ def test_classify_finishes_the_prediction() -> None:
 def test_other_networks_are_refused() -> None:
     with pytest.raises(ValueError, match="'test_convnext' is no ResNet"):
         network("test_convnext")
+
+
+def test_it_runs_in_half_precision_throughout() -> None:
+    prediction = network().bfloat16()(IMAGES)
+    assert prediction.logits.dtype == torch.bfloat16
+    assert prediction.masks[0].dtype == torch.float32

@@ -159,3 +159,10 @@ def test_only_blocks_below_the_share_are_sparse_and_only_in_evaluation() -> None
 def test_an_impossible_share_is_refused(share: float) -> None:
     with pytest.raises(ValueError, match=r"sparse_below is .* must lie in \[0, 1\]"):
         network(sparse_below=share)
+
+
+@pytest.mark.parametrize("below", [0.0, 1.0])
+def test_it_runs_in_half_precision_throughout(below: float) -> None:
+    prediction = network(sparse_below=below).bfloat16()(IMAGES)
+    assert prediction.logits.dtype == torch.bfloat16
+    assert prediction.masks[0].dtype == torch.float32
