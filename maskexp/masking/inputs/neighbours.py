@@ -33,11 +33,11 @@ def neighbour_padding(features: Tensor, visible: Tensor, rings: int, fillable: T
     padded = torch.where(visible, features, 0)
     known = visible
     for _ in range(rings):
-        if bool(known.all()):
+        hidden = ~known if fillable is None else ~known & fillable
+        if not bool(hidden.any()):
             break
         with torch.no_grad():
             count = _window_sum(known.to(features.dtype))
-            hidden = ~known if fillable is None else ~known & fillable
             weight = hidden.to(count.dtype) / (count + _EPSILON)
             fill = _window_sum(padded.detach()).mul_(weight)
             known = known | (hidden & (count > 0))
