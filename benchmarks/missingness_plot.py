@@ -4,8 +4,8 @@ Usage:
     python benchmarks/missingness_plot.py OUT.png TITLE=RUN[,RUN …] …
 
 One column a title, which joins the lines of its runs; rows are accuracy and class entropy under random removal of 16×16
-patches. Dashed are the released curves of Balasubramanian & Feizi (ICCV 2023) for torchvision's ResNet-50 on 1408 images,
-which are other weights and other images: a comparison of shapes.
+patches. Dashed are the released curves of Balasubramanian & Feizi (ICCV 2023) for torchvision's ResNet-50 on 1408
+images, which are other weights and other images: a comparison of shapes.
 """
 
 from __future__ import annotations
