@@ -44,7 +44,8 @@ class Fidelity(Evaluation):
     The path ``predictor`` shows the damaged picture to the deciding part alone
     (:attr:`~maskexp.models.network.Network.plain_predictor`), as the released code of COMET does: for a network whose
     predictor has only ever seen masked pictures this is not the decision that is explained. ``pipeline`` runs the whole
-    network anew, selection included. For a network without such a part they are the same, and are counted once.
+    network anew, selection included. For a network without such a part they are the same, and are counted once. Layer
+    masking does not pass through the selector of COMET: ``paths: [predictor]`` leaves the other path out.
 
     Args:
         hiding: ways of hiding, by name (:func:`maskexp.masking.inputs.create_hiding`); COMET paints the data's mean

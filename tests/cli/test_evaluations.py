@@ -8,6 +8,8 @@ import pytest
 
 from maskexp.results import RunDirectory
 from tests.cli.conftest import CPU, Command
+from tests.cli.test_ranks import TWO, UNEVEN
+from tests.cli.test_ranks import maskexp as in_processes
 
 SEVERAL = (
     "[Localization, {class_path: Fidelity, init_args: {hiding: [grey, layer], shares: [0.1]}}, "
@@ -56,3 +58,14 @@ def test_a_variant_that_the_data_do_not_have(tmp_path: Path, trained: RunDirecto
     )
     assert outcome.code != 0
     assert "BackgroundGap needs the variants of ImageNet-9, but the data are synthetic_birds" in outcome.complaint
+
+
+@pytest.mark.slow
+def test_two_processes_say_what_one_says(trained: RunDirectory, tmp_path: Path) -> None:
+    common = ["test", f"--ckpt_path={trained.checkpoints / 'best.ckpt'}", *CPU, *UNEVEN, f"--evaluations={SEVERAL}"]
+    in_processes(tmp_path, *common, "--run_dir=one")
+    in_processes(tmp_path, *common, "--run_dir=two", *TWO)
+    one, two = (RunDirectory(tmp_path / name) for name in ("one", "two"))
+    assert two.read_env()["evaluations"]["test"]["world_size"] == 2
+    assert two.read_metrics() == pytest.approx(one.read_metrics(), abs=1e-6)
+    assert two.read_metrics()["test/localization/iou"] > 0
