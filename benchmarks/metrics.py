@@ -29,7 +29,7 @@ from torchmetrics.classification import BinaryAveragePrecision
 from maskexp import metrics
 from maskexp.metrics import EnergyPointingGame, MaxBoxAccuracy, PixelAveragePrecision, PointingGame
 
-IMAGES, SIDE, BINS, CLASSES, GROUPS = 32, 224, 1000, 200, 4
+IMAGES, SIDE, BINS, CLASSES, GROUPS, FRACTIONS = 32, 224, 1000, 200, 4, 11
 Update = Callable[[], float]
 
 METRICS: dict[str, Callable[[], Metric]] = {
@@ -45,6 +45,7 @@ METRICS: dict[str, Callable[[], Metric]] = {
     "MaxBoxAccuracy, V1": lambda: MaxBoxAccuracy("v1"),
     "MaxBoxAccuracy, V2": lambda: MaxBoxAccuracy("v2"),
     "MeanArea": metrics.MeanArea,
+    f"MissingnessCurve, {CLASSES} classes, {FRACTIONS} fractions": lambda: metrics.MissingnessCurve(CLASSES, FRACTIONS),
     "PixelAveragePrecision": PixelAveragePrecision,
     "PixelAveragePrecision, 65536 bins": lambda: PixelAveragePrecision(65536),
     "PixelAveragePrecision, mean over images": lambda: PixelAveragePrecision(average="image"),
@@ -140,6 +141,7 @@ def table_of_states(rounds: int, maps: Tensor, foreground: Tensor) -> None:
     inputs |= {"MeanArea": (maps,), "BGGap": (label, label, label > 3)}
     inputs[f"PointingGame, {CLASSES} classes"] = (maps, foreground, None, label)
     inputs[f"GroupAccuracy, {GROUPS} groups"] = (label, label, label % GROUPS)
+    inputs[f"MissingnessCurve, {CLASSES} classes, {FRACTIONS} fractions"] = (label.repeat(FRACTIONS, 1), label, label)
     logits = torch.zeros(IMAGES, CLASSES)
     inputs["ProbabilityDrop"] = (logits, logits, label)
     asks = (metrics.PixelFidelity, metrics.InsertionDeletion, metrics.Comprehensiveness, metrics.Sufficiency)
