@@ -100,11 +100,11 @@ def trained_detector() -> dict[str, Tensor]:
     return detector.state_dict()
 
 
-def train(**arguments: Any) -> dict[str, float]:
+def train(steps: int = STEPS, hiding: str = "#808080", **arguments: Any) -> dict[str, float]:
     """Train COMET on the squares and return accuracy, pooled average precision in percent, and the mask's area."""
     detector = trained_detector()
     torch.manual_seed(0)
-    method = COMET(backbone="small_convnet", selector="small_convnet", selector_stride=4, hiding="#808080", **arguments)
+    method = COMET(backbone="small_convnet", selector="small_convnet", selector_stride=4, hiding=hiding, **arguments)
     method.build(SPEC)
     network = method.network
     assert isinstance(network, COMETNetwork)
@@ -113,13 +113,14 @@ def train(**arguments: Any) -> dict[str, float]:
         ToyClassifier(),
         ToyClassifier(),
     )
-    network.detector.load_state_dict(detector)
     network.detector.requires_grad_(False)
+    for part in network.begin_pretrained:
+        part.load_state_dict(detector)
     optimizer = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=5e-4, weight_decay=0.03)
     images, label, _ = data()[0]
-    order = torch.cat([torch.randperm(len(images)) for _ in range(STEPS * BATCH // len(images) + 1)])
+    order = torch.cat([torch.randperm(len(images)) for _ in range(steps * BATCH // len(images) + 1)])
     network.train()
-    for rows in order.split(BATCH)[:STEPS]:
+    for rows in order.split(BATCH)[:steps]:
         batch: Batch = {"image": images[rows], "label": label[rows]}  # type: ignore[typeddict-item]
         optimizer.zero_grad()
         torch.stack(list(method.objective(network(batch["image"]), batch).values())).sum().backward()
@@ -146,3 +147,11 @@ def test_the_detector_makes_the_mask_the_square_and_accuracy_does_not_tell() -> 
     assert with_detector["ap"] - without["ap"] > 30
     assert with_detector["ap"] > 90
     assert with_detector["area"] < 0.15
+
+
+@pytest.mark.slow
+def test_a_selector_learns_under_layer_masking() -> None:
+    found = train(steps=100, hiding="layer")
+    assert found["acc"] > 0.98
+    assert found["ap"] > 60
+    assert found["area"] < 0.15
