@@ -28,6 +28,8 @@ IMAGENET = "imagenet"
 class Selector(nn.Module):
     """Mask logits of an image: a backbone and the head of LR-ASPP on two of its maps.
 
+    MobileNetV3's batch norms move by 1 % a step, so that its masks in evaluation mean little before some 400 steps.
+
     Args:
         name: ``lraspp_mobilenet_v3_large`` (paper: MobileNetV3-Large, dilated, maps of stride 8 and 16), or timm's
             name of a network, or one of our variants, for the head on two of its maps (ours).
