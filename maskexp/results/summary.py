@@ -19,6 +19,8 @@ __all__ = ["describe_checkpoint", "print_summary", "tabulate", "write_table"]
 STAGES = ("val", "test")
 OTHER_MAPS = ("grad_cam", *CONTROLS)
 """Endings of the names of an evaluation that say which map was judged in the place of the method's own."""
+SHORT = {"grad_cam": "Grad-CAM", "centred_gaussian": "Gaussian", "ground_truth": "truth"}
+"""Headings on paper; the stored table has the full names."""
 
 
 def describe_checkpoint(facts: Mapping[str, Any]) -> str:
@@ -54,9 +56,9 @@ def print_summary(
     console = console or Console(soft_wrap=True)
     header, *rows = tabulate(metrics)
     table = Table()
-    table.add_column(header[0])
+    table.add_column(header[0], no_wrap=True)
     for heading in header[1:]:
-        table.add_column(heading.replace("_", " "), justify="right")
+        table.add_column(SHORT.get(heading, heading), justify="right")
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     console.print(escape(data), style="bold")
