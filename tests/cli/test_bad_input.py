@@ -21,7 +21,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 CASES = {
-    "no model": (["fit"], "no model was chosen: give --model AIM,"),
+    "no model": (["fit"], "no model was chosen: give --model AIM or "),
     "unknown model": (["fit", "--model=AIN"], "there is no model 'AIN'; did you mean 'AIM'?"),
     "unknown data": (
         ["fit", "--model=AIM", "--data=WaterBird"],
