@@ -1,6 +1,7 @@
 """Time dense against sparse inference of DynConv and AIM on a ResNet-50 at 224 × 224, side by side in one process.
 
-Usage: python benchmarks/sparse_inference.py [--batch 1] [--repeats 7] [--threads 1] > benchmarks/sparse_inference.md
+Usage: python benchmarks/sparse_inference.py [--network DynConv AIM] [--mask disc scattered] [--batch 1]
+           [--repeats 7] [--threads 1]
 
 The masks are given, not estimated: one disc in the middle of each map (an object, whose dilation adds little) or
 scattered positions (the worst case). Dense and sparse runs take turns; the table has the medians.
@@ -76,9 +77,15 @@ def rows(name: str, network: AIMNetwork | DynConvNetwork, images: Tensor, shape:
         )
 
 
+NETWORKS = {"DynConv": DynConvNetwork, "AIM": AIMNetwork}
+SHAPES: dict[str, Shape] = {"disc": disc, "scattered": scattered}
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", nargs="*", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--mask", nargs="*", choices=SHAPES, default=list(SHAPES))
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
@@ -89,10 +96,10 @@ def main() -> None:
     print("| network | mask | active | GMAC | dense ms | sparse ms | speed-up |")
     print("|---|---|---|---|---|---|---|")
     with torch.inference_mode():
-        for name, build in (("DynConv", DynConvNetwork), ("AIM[2]", AIMNetwork)):
-            network = build("resnet50", 200, weights=None).eval().to(memory_format=torch.channels_last)
-            for shape in (disc, scattered):
-                rows(name, network, images, shape, arguments.repeats)
+        for name in arguments.network:
+            network = NETWORKS[name]("resnet50", 200, weights=None).eval().to(memory_format=torch.channels_last)
+            for shape in arguments.mask:
+                rows(name, network, images, SHAPES[shape], arguments.repeats)
 
 
 if __name__ == "__main__":
