@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from inspect import isabstract
 
 from maskexp.methods.base import Method
 from maskexp.methods.checkpoint import CheckpointError, method_name, read_checkpoint
@@ -41,5 +42,6 @@ def reads_checkpoint(method: str, trained: str) -> bool:
 
 def _subclasses(parent: type[Method]) -> Iterator[type[Method]]:
     for child in parent.__subclasses__():
-        yield child
+        if not isabstract(child):
+            yield child
         yield from _subclasses(child)

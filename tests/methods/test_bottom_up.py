@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from lightning.pytorch import Trainer
 from maskexp.data import SyntheticBirds
 from maskexp.masking import area_loss
 from maskexp.methods import BottomUp
+from maskexp.models import AIMNetwork, BottomUpNetwork
 from maskexp.types import Batch, Prediction
 
 SMALL = {"backbone": "small_convnet", "weights": None}
@@ -68,3 +70,8 @@ def test_masks_and_metrics_reach_the_log(birds: SyntheticBirds, trainer: Callabl
     run.fit(BottomUp(**SMALL), birds)
     assert {"train/loss_area", "val/acc_worst_group", "val/epg", "val/mask_area"} <= set(run.callback_metrics)
     assert {f"val/mask_area_stage_{stage}" for stage in (1, 2)} <= set(run.callback_metrics)
+
+
+def test_its_masks_have_the_defaults_of_those_of_aim() -> None:
+    aim, bottom_up = (signature(network).parameters for network in (AIMNetwork, BottomUpNetwork))
+    assert {name: p.default for name, p in bottom_up.items()} == {name: aim[name].default for name in bottom_up}
