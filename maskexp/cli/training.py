@@ -196,6 +196,11 @@ class TrainingCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer with our callbacks and a CSV log in the run's directory."""
         settings = dict(self._get(self.config_init, "trainer"), **kwargs)
+        for key, given in (self.configuration.values.get("trainer") or {}).items():
+            # typing caches the order of equal unions: where Union[float, int] was asked for before, the parser turns
+            # one batch, 1, into all batches, 1.0.
+            if key.startswith("limit_") and type(given) is int and settings[key] == given:
+                settings[key] = given
         plugins = settings.get("plugins") or []
         settings["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), WholeFileCheckpointIO()]
         settings["logger"] = with_csv_log(settings["logger"], self.directory)

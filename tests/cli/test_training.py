@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import torch
 import yaml
 
 from maskexp.cli.main import main
+from maskexp.cli.training import TrainingCLI
 from maskexp.methods import AIM, load_method
 from maskexp.results import RunDirectory
 from tests.cli.conftest import CPU, SMALL, Command
@@ -125,6 +127,26 @@ def test_fast_dev_run_leaves_no_checkpoint_and_no_done(elsewhere: Path, maskexp:
     assert maskexp("fit", "--model", "ERM", *SMALL, "--run_dir=r", "--trainer.fast_dev_run=true").code == 0
     assert not RunDirectory("r").done
     assert not RunDirectory("r").checkpoints.exists()
+
+
+def test_one_batch_of_a_configuration_stays_one_batch(
+    tmp_path: Path, maskexp: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even in a process in which the parser reads ``Union[float, int]``."""
+    config = tmp_path / "one.yaml"
+    config.write_text("trainer: {limit_train_batches: 1, limit_val_batches: 1, max_epochs: 1}")
+    parse = TrainingCLI.parse_arguments
+
+    def float_first(cli: TrainingCLI, *args: Any) -> None:
+        parse(cli, *args)
+        cli.settings.trainer.limit_train_batches = 1.0
+
+    monkeypatch.setattr(TrainingCLI, "parse_arguments", float_first)
+    small = [argument for argument in SMALL if "max_epochs" not in argument]
+    args = ("--model=ERM", *small, "--config", config, f"--run_dir={tmp_path / 'run'}", "--test_after_fit=false")
+    assert maskexp("fit", *args).code == 0
+    last = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["global_step"] == 1
 
 
 # --- pitfall 2: configuration files of evaluations -----------------------------------------------------------------
