@@ -208,7 +208,12 @@ def test_two_ranks_get_the_gradients_of_one_process_with_both_batches() -> None:
 def detector(birds: SyntheticBirds, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The checkpoint of an ERM on the birds."""
     path = tmp_path_factory.mktemp("detector") / "erm.ckpt"
-    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False, "enable_checkpointing": False}
+    quiet = {
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "logger": False,
+        "enable_checkpointing": False,
+    }
     run = Trainer(max_epochs=1, accelerator="cpu", devices=1, use_distributed_sampler=False, **quiet)  # type: ignore[arg-type]
     run.fit(ERM(backbone="small_convnet", weights=None), birds)
     run.save_checkpoint(path)
