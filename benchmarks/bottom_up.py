@@ -20,11 +20,9 @@ from matplotlib.figure import Figure
 
 LABELS = {
     "aim": "AIM, area loss",
-    "aim_free": "AIM, none",
-    "aim_free_all": "AIM, none, all cells pooled",
     "bottom_up": "BottomUp, area loss",
-    "bottom_up_free": "BottomUp, none",
-    "bottom_up_free_all": "BottomUp, none, all cells pooled",
+    "bottom_up_free": "BottomUp, no area loss",
+    "bottom_up_free_all": "BottomUp, no area loss, all cells pooled",
 }
 
 
@@ -47,6 +45,7 @@ def draw(axes: Axes, logs: dict[str, list[Path]], stage: int) -> None:
         axes.plot(epochs, mean, color=f"C{number}", linewidth=2, label=LABELS.get(name, name))
     axes.set_title(f"stage {stage}" + (", the deepest" if stage == 1 else ""))
     axes.set_xlabel("epoch")
+    axes.set_xticks(range(0, len(epochs) + 1, 5))
     axes.set_ylim(0, 1.02)
     axes.grid(alpha=0.3)
 
@@ -58,11 +57,11 @@ def main(root: str, picture: str, *names: str) -> None:
         for run in sorted(Path(root).iterdir()):
             if re.fullmatch(rf"{re.escape(name)}-seed\d+", run.name) and (run / "DONE").exists():
                 logs[name] += sorted(run.glob("logs/*/metrics.csv"))[-1:]
-    figure = Figure(figsize=(9, 3.8), dpi=100, layout="constrained")
+    figure = Figure(figsize=(9, 4.2), dpi=100, layout="constrained")
     for stage, axes in enumerate(figure.subplots(1, 2, sharey=True), start=1):
         draw(axes, logs, stage)
     figure.axes[0].set_ylabel("active share of the validation masks")
-    figure.axes[1].legend(fontsize="small", frameon=False)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize="small")
     figure.savefig(picture)
 
 

@@ -10,8 +10,7 @@ run() { # name row flags...
       --run_dir "$out/$1-seed$seed"
   done
 }
-for row in aim_1 aim bottom_up_1 bottom_up aim_free bottom_up_free; do run "$row" "$row"; done
+for row in aim_1 aim bottom_up_1 bottom_up bottom_up_free; do run "$row" "$row"; done
 run bottom_up_free_all bottom_up_free --model.pooling all
-run aim_free_all aim_free --model.pooling all
 python benchmarks/seeds.py "$out" acc acc_worst_group epg epg_baseline epg_grad_cam mask_area
 python benchmarks/bottom_up.py "$out" benchmarks/bottom_up.png
