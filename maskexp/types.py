@@ -49,7 +49,7 @@ class Prediction:
         logits: ``(B, K)`` class scores before the softmax.
         attribution: ``(B, 1, h, w)`` float in [0, 1], the map that explains the prediction. For a network with masks
             it is the mask that took part in the prediction; None for a plain classifier.
-        masks: one ``(B, 1, h, w)`` mask per masked stage, in the order in which the network computes them.
+        masks: one ``(B, 1, h, w)`` mask per masked stage, in the order that the network's ``forward`` states.
         interpolation: how ``attribution`` and ``masks`` extend from their grid to pixels: ``nearest`` for the
             cells of a binary mask, ``bilinear`` for a smooth map.
         features: ``(B, C, h, w)`` the last spatial map before pooling, from which Grad-CAM is computed.
