@@ -20,8 +20,9 @@ class Standard(Evaluation):
     The result has the keys of :class:`~maskexp.metrics.GroupAccuracy`. Where the data has a foreground it also has
     ``epg`` and ``pxap`` of the method's own attribution, ``epg_grad_cam`` and ``pxap_grad_cam`` of Grad-CAM, which is
     the same map for every method, and ``epg_baseline``, the EPG of a constant map on the same images. Where the network
-    has masks it has ``mask_area``, the mean of the mask that explains the prediction, and ``mask_area_stage_<i>`` of each
-    one, from 1, in the order of :attr:`Prediction.masks <maskexp.types.Prediction>`. What else the network reports of each image (:attr:`~maskexp.models.network.Network.reported`) is averaged.
+    has masks it has ``mask_area``, the mean of the mask that explains the prediction, and ``mask_area_stage_<i>`` of
+    each one, from 1, in the order of :attr:`Prediction.masks <maskexp.types.Prediction>`. What else the network reports
+    of each image (:attr:`~maskexp.models.network.Network.reported`) is averaged.
     """
 
     def prepare(self, spec: DataSpec, network: Network) -> None:
