@@ -92,7 +92,8 @@ def test_masks_and_metrics_reach_the_log(birds: SyntheticBirds, trainer: Callabl
 @pytest.mark.slow
 def test_area_reaches_its_target_after_annealing(trainer: Callable[..., Trainer]) -> None:
     data = SyntheticBirds(image_size=32, train_size=256, val_size=8, test_size=8, batch_size=16)
-    run = trainer(max_epochs=20)
-    run.fit(AIM(tau=0.35, anneal_fraction=0.5, lr=3e-3, backbone_lr=3e-3, **SMALL), data)
-    for stage in (1, 2):
-        assert run.callback_metrics[f"train/mask_area_stage_{stage}"].item() == pytest.approx(0.35, abs=0.03)
+    method = AIM(tau=0.35, anneal_fraction=0.5, lr=3e-3, backbone_lr=3e-3, **SMALL)
+    trainer(max_epochs=20).fit(method, data)
+    with torch.no_grad():  # noisy masks, as in training; one batch alone is off by as much as the tolerance
+        masks = method.train()(data.fetch("train", range(256))["image"]).masks
+    assert [mask.mean().item() for mask in masks] == pytest.approx([0.35, 0.35], abs=0.03)
