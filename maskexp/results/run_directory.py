@@ -2,7 +2,7 @@
 
 ::
 
-    runs/aim-waterbirds/20260115-101500-3f2a/
+    runs/aim-waterbirds/20260115-101500-3f2a9c01/
       config.yaml     the whole configuration; `maskexp fit --config` runs it again
       env.json        versions, git, command, data digest, which checkpoint was measured and how it was chosen
       metrics.json    flat: "test/acc_worst_group": 0.74
@@ -57,12 +57,12 @@ class RunDirectory:
 
     @classmethod
     def fresh(cls, method: str, data: str, root: str | Path = "runs") -> RunDirectory:
-        """Return a new name ``<root>/<method>-<data>/<date>-<time>-<4 digits>``.
+        """Return a new name ``<root>/<method>-<data>/<date>-<time>-<8 digits>``.
 
         The random digits keep runs apart that start in the same second.
         """
         stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
-        return cls(Path(root) / f"{method}-{data}".lower() / f"{stamp}-{secrets.token_hex(2)}")
+        return cls(Path(root) / f"{method}-{data}".lower() / f"{stamp}-{secrets.token_hex(4)}")
 
     @classmethod
     def of_checkpoint(cls, checkpoint: str | Path) -> RunDirectory | None:
