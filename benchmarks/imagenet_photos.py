@@ -11,7 +11,7 @@ arguments, e.g.
         '{"hiding": ["grey", "layer"], "orders": ["random"]}'
 
 Photographs keep their aspect: short side 224, centre crop of 224². PRECISION is ``bf16`` (autocast; twice as fast on
-CPUs that have it) or ``fp32``. The result is OUT/metrics.json, and the curves as PNG and CSV.
+CPUs that have it) or ``fp32``. The result is OUT/metrics.json, and the charts as PNG and CSV.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import torch
 import maskexp.evaluation
 from maskexp.data import Manifest
 from maskexp.methods import ERM
-from maskexp.results.curves import write_curves
+from maskexp.results.charts import write_charts
 
 BATCH = 50
 
@@ -75,7 +75,7 @@ def main(
             found |= {"correct": hits, "photographs": seen, "cpu_seconds": round(time.process_time() - begin)}
             # After each batch: a run that is stopped leaves what it has found.
             Path(out, "metrics.json").write_text(json.dumps(found, indent=1) + "\n")
-            write_curves(evaluation.curves(), Path(out))
+            write_charts(evaluation.charts(), Path(out))
             print(f"{seen} of {len(rows)}, {found['cpu_seconds']} s", file=sys.stderr)
     print(json.dumps(found, indent=1))
 

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
@@ -64,7 +65,7 @@ class Gallery(Callback):
         indices = choose_samples(data.dataset(split), self.samples_per_group)
         batch: Batch = data.fetch(split, indices)
         with torch.no_grad(), trainer.precision_plugin.forward_context():
-            prediction: Prediction = cast(Any, pl_module).explain(batch["image"].to(pl_module.device))
+            prediction: Prediction = cast(Any, pl_module).explain_batch(move_data_to_device(batch, pl_module.device))
         title = f"{data.spec.name}, {split}" + (f", epoch {trainer.current_epoch}" if trainer.state.fn == "fit" else "")
         picture = draw_gallery(gallery_rows(batch, prediction, data.spec), title)
         with written_whole(self.directory / f"{name}.png") as partial:

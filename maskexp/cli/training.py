@@ -27,9 +27,9 @@ from maskexp.cli.parser_errors import explain_parser_error
 from maskexp.cli.pretraining import train_first
 from maskexp.cli.terminal import note, silence
 from maskexp.data import ImageDataModule
-from maskexp.evaluation import Curves, Evaluation, Standard
+from maskexp.evaluation import Chart, Evaluation, Standard
 from maskexp.methods import Method
-from maskexp.results import RunDirectory, RunRecorder, print_summary, write_curves, write_table
+from maskexp.results import RunDirectory, RunRecorder, print_summary, write_charts, write_table
 
 __all__ = ["TrainingCLI", "run"]
 
@@ -295,12 +295,12 @@ class TrainingCLI(LightningCLI):
             measure = getattr(self.trainer, stage)
             measure(self.model, datamodule=self.datamodule, ckpt_path=str(checkpoint), verbose=False, weights_only=True)
             metrics |= self.recorder.record_measurement(self.trainer, stage, self._facts(checkpoint)) or {}
-        self._draw(self.model.curves)
+        self._draw(self.model.charts)
         return metrics
 
     @rank_zero_only
-    def _draw(self, curves: Sequence[Curves]) -> None:
-        for picture in write_curves(curves, self.directory.evaluations):
+    def _draw(self, charts: Sequence[Chart]) -> None:
+        for picture in write_charts(charts, self.directory.evaluations):
             note(f"wrote {picture}")
 
     def _facts(self, checkpoint: Path | None) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """What a trained classifier is asked: evaluations that need no trainer, chosen by name."""
 
 from maskexp.evaluation.background_gap import BackgroundGap
-from maskexp.evaluation.base import Curves, Evaluation, Subject
+from maskexp.evaluation.base import Chart, Evaluation, Subject
+from maskexp.evaluation.concordance import Concordance
 from maskexp.evaluation.fidelity import Fidelity
 from maskexp.evaluation.insertion_deletion import InsertionAndDeletion
 from maskexp.evaluation.lime import LimeComparison
@@ -16,7 +17,8 @@ from maskexp.evaluation.sufficiency import SufficiencyAndComprehensiveness
 __all__ = [
     "BackgroundGap",
     "BackgroundRobustness",
-    "Curves",
+    "Chart",
+    "Concordance",
     "Evaluation",
     "Fidelity",
     "InsertionAndDeletion",

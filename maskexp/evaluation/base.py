@@ -13,7 +13,7 @@ from torchmetrics import Metric
 from maskexp.models.network import Network
 from maskexp.types import Batch, DataSpec, Prediction
 
-__all__ = ["Curves", "Evaluation", "Subject"]
+__all__ = ["Chart", "Evaluation", "Subject"]
 
 
 class Subject(Protocol):
@@ -34,41 +34,39 @@ class Subject(Protocol):
 
 
 @dataclass(frozen=True)
-class Curves:
-    """Lines over one axis: what stands behind a number, for a plot and a table.
+class Chart:
+    """What stands behind a number, for a picture and a table: lines over an axis, or groups of bars.
 
     Attributes:
         name: of the file, e.g. ``missingness/accuracy``.
         x_label: what the axis below is, with its unit.
         y_label: what the axis at the left is.
-        x: the positions that all lines share.
-        lines: the values of each line by its name in the legend, as many as positions.
+        x: the positions that all lines share, or the names of the groups of bars.
+        series: by its name in the legend, the values of each line, or of the bar that it has in each group.
 
     Raises:
-        ValueError: if a line has more or fewer values than there are positions.
+        ValueError: if a series has more or fewer values than there are positions.
     """
 
     name: str
     x_label: str
     y_label: str
-    x: Sequence[float]
-    lines: Mapping[str, Sequence[float]]
+    x: Sequence[float] | Sequence[str]
+    series: Mapping[str, Sequence[float]]
 
     def __post_init__(self) -> None:
         """Check the lengths."""
-        for name, values in self.lines.items():
+        for name, values in self.series.items():
             if len(values) != len(self.x):
-                raise ValueError(
-                    f"the line {name!r} of {self.name} has {len(values)} values for {len(self.x)} positions"
-                )
+                raise ValueError(f"{name!r} of {self.name} has {len(values)} values for {len(self.x)} positions")
 
 
 class Evaluation(nn.Module, ABC):
     """One question asked of a trained classifier.
 
     Its arguments are plain values, so that a configuration can name it. All metrics exist after :meth:`prepare`, so
-    that every rank reduces the same ones even if it has seen no batch; their states are sums, so that any split into
-    batches and ranks gives the same answer.
+    that every rank reduces the same ones even if it has seen no batch; their states are sums (or, where pairs of images
+    count, keep them all), so that any split into batches and ranks gives the same answer.
 
     Attributes:
         needs_validation: whether :meth:`calibrate` has to be called on the validation split before the test.
@@ -98,7 +96,7 @@ class Evaluation(nn.Module, ABC):
     def compute(self) -> dict[str, Tensor]:
         """Return scalars by name, over every rank; parts of a name are separated by ``/``."""
 
-    def curves(self) -> list[Curves]:
+    def charts(self) -> list[Chart]:
         """Return what should be plotted, over every rank; called after :meth:`compute`, before :meth:`reset`."""
         return []
 

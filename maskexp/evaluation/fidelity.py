@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from maskexp.evaluation.base import Curves, Evaluation, Subject
+from maskexp.evaluation.base import Chart, Evaluation, Subject
 from maskexp.evaluation.hidden_parts import (
     PATHS,
     SOURCES,
@@ -125,10 +125,10 @@ class Fidelity(Evaluation):
                             values[key] = accuracies[i]
         return values
 
-    def curves(self) -> list[Curves]:
+    def charts(self) -> list[Chart]:
         """Return the accuracy over the share of pixels, one line a map, for each way of hiding and path."""
         return [
-            Curves(
+            Chart(
                 f"fidelity/{hiding}_{path}_{protocol}",
                 f"share of pixels, highest attribution first, to {protocol} ({hiding}, {path})",
                 "accuracy",

@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from maskexp.evaluation.base import Curves, Evaluation, Subject
+from maskexp.evaluation.base import Chart, Evaluation, Subject
 from maskexp.evaluation.hidden_parts import (
     PATHS,
     SOURCES,
@@ -105,14 +105,14 @@ class InsertionAndDeletion(Evaluation):
             for source in SOURCES
         }
 
-    def curves(self) -> list[Curves]:
+    def charts(self) -> list[Chart]:
         """Return the mean probability over the fraction of pixels, one line a map, for each direction and path."""
         found = []
         for direction, name in self.names.items():
             for path in self.paths:
                 lines = {s: self._metric(direction, self.counted[path], s).curve() for s in SOURCES}
                 found.append(
-                    Curves(
+                    Chart(
                         f"{direction}/{name}_{path}",
                         f"fraction of pixels, highest attribution first ({direction}, {name}, {path})",
                         "probability of the predicted class",

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from maskexp.attribution import lime_weights, paint_segments, random_designs
 from maskexp.attribution.segments import create_segmenter, segment_counts
-from maskexp.evaluation.base import Evaluation, Subject
+from maskexp.evaluation.base import Chart, Evaluation, Subject
+from maskexp.evaluation.contests import chart_of_rivals, results_of
 from maskexp.evaluation.subsets import check_every, every_nth, select
 from maskexp.masking.inputs import create_hiding
 from maskexp.metrics.contest import Contest
@@ -21,6 +22,12 @@ __all__ = ["LimeComparison", "alignment", "jaccard", "top_segments"]
 
 ON_FOREGROUND = ("alignment", "jaccard")
 ABLATED = ("ablation_acc", "ablation_probability")
+IN_WORDS = {
+    "alignment": "alignment ↑",
+    "jaccard": "Jaccard ↑",
+    "ablation_acc": "accuracy without\nthe top segments ↓",
+    "ablation_probability": "label's probability\nwithout them ↓",
+}
 
 
 class LimeComparison(Evaluation):
@@ -107,10 +114,8 @@ class LimeComparison(Evaluation):
             them with a foreground.
         """
         values: dict[str, Tensor] = {}
-        for key, contest in self.contests.items():
+        for key, result in results_of(self.contests).items():
             segments, score = key.split("/")
-            # torchmetrics makes a scalar of what has one element
-            result = {name: value.reshape(-1) for name, value in cast(Contest, contest).compute().items()}
             values["lime/n_foreground" if score in ON_FOREGROUND else "lime/n"] = result["n"][0]
             for i, hiding in enumerate(self.hiding):
                 values[f"lime/{segments}/{hiding}/{score}"] = result["mean"][i]
@@ -118,6 +123,21 @@ class LimeComparison(Evaluation):
                     rate = f"{score.removesuffix('_probability')}_win_rate"
                     values[f"lime/{segments}/{hiding}/{rate}"] = result["win_rate"][i]
         return values
+
+    def charts(self) -> list[Chart]:
+        """Return, for each kind of segments, the mean scores, and the win rates of those that have one."""
+        results = results_of(self.contests)
+        charts = []
+        for segments in self.segmenters:
+            own = {key.split("/")[1]: result for key, result in results.items() if key.split("/")[0] == segments}
+            means = {IN_WORDS[score]: result["mean"] for score, result in own.items()}
+            rates = {IN_WORDS[score]: result["win_rate"] for score, result in own.items() if score != "ablation_acc"}
+            below = f"LIME with {segments}"
+            charts += [
+                chart_of_rivals(f"lime/{segments}_scores", (below, "mean"), means, list(self.hiding)),
+                chart_of_rivals(f"lime/{segments}_win_rates", (below, "share of images won"), rates, list(self.hiding)),
+            ]
+        return charts
 
     def _scores(self, network: Network, batch: Batch, segments: Tensor) -> dict[str, Tensor]:
         """Return each score as ``(B, ways of hiding)``; those on foregrounds of the images that have one."""

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from maskexp.attribution.segments import Patches, segment_counts
-from maskexp.evaluation.base import Evaluation, Subject
+from maskexp.evaluation.base import Chart, Evaluation, Subject
+from maskexp.evaluation.contests import chart_of_rivals, results_of
+from maskexp.evaluation.head_input import find_head, head_input
 from maskexp.evaluation.subsets import check_every, every_nth
 from maskexp.masking.inputs import create_hiding
 from maskexp.metrics.contest import Contest
+from maskexp.metrics.functional.inputs import to_real
 from maskexp.models.network import Network
 from maskexp.types import Batch, DataSpec, Prediction
 
-__all__ = ["Linearity", "head_input"]
+__all__ = ["Linearity"]
 
 SCORES = {"residual": False, "cosine": True, "feature_norm": True}
 """Whether the highest value is the best; a norm is no contest, its win rate is not reported."""
@@ -89,15 +92,16 @@ class Linearity(Evaluation):
         batch = every_nth(batch, self.every)
         if not len(batch["label"]):
             return
-        features = head_input(subject.network, batch["image"])
+        network, images = subject.network, batch["image"]
+        head = find_head(network, images)
         for name, segmenter in self.segmenters.items():
-            visible = self._choose(segmenter(batch["image"]), batch["index"])
+            visible = self._choose(segmenter(images), batch["index"])
             alone = [visible == i for i in range(1, self.patches + 1)]
             scores = []
             for hiding in self.hiding.values():
-                together = features(hiding, visible > 0)
-                added = torch.stack([features(hiding, one) for one in alone]).sum(dim=0)
-                scores.append(_compare(added, together))
+                together = to_real(head_input(network, head, hiding, images, visible > 0))
+                parts = [to_real(head_input(network, head, hiding, images, one)) for one in alone]
+                scores.append(_compare(torch.stack(parts).sum(dim=0), together))
             table = torch.stack(scores, dim=2)
             table = table[:, table[2].amin(dim=1) > 0]
             for row, score in zip(table, SCORES, strict=True):
@@ -111,16 +115,27 @@ class Linearity(Evaluation):
             ``…/cosine_win_rate``; ``linearity/<patches>/n``, the number of images.
         """
         values: dict[str, Tensor] = {}
-        for key, contest in self.contests.items():
+        for key, result in results_of(self.contests).items():
             segments, score = key.split("/")
-            # torchmetrics makes a scalar of what has one element
-            result = {name: value.reshape(-1) for name, value in cast(Contest, contest).compute().items()}
             values[f"linearity/{segments}/n"] = result["n"][0]
             for i, hiding in enumerate(self.hiding):
                 values[f"linearity/{segments}/{hiding}/{score}"] = result["mean"][i]
                 if score != "feature_norm":
                     values[f"linearity/{segments}/{hiding}/{score}_win_rate"] = result["win_rate"][i]
         return values
+
+    def charts(self) -> list[Chart]:
+        """Return residual and cosine for each size of patches."""
+        results = results_of(self.contests)
+        return [
+            chart_of_rivals(
+                f"linearity/{score}",
+                (f"{self.patches} random patches", label),
+                {segments: results[f"{segments}/{score}"]["mean"] for segments in self.segmenters},
+                list(self.hiding),
+            )
+            for score, label in (("residual", "residual of the sum ↓"), ("cosine", "cosine of sum and union ↑"))
+        ]
 
     def _choose(self, segments: Tensor, index: Tensor) -> Tensor:
         """Number the pixels of the chosen patches 1, 2, …, and all others 0, ``(B, 1, H, W)``."""
@@ -132,47 +147,6 @@ class Linearity(Evaluation):
             number[torch.from_numpy(drawn)] = torch.arange(1, self.patches + 1)
         chosen = numbers.to(segments.device).gather(1, segments.flatten(1))
         return chosen.view(segments.shape)[:, None]
-
-
-def head_input(network: nn.Module, images: Tensor) -> Callable[[Any, Tensor], Tensor]:
-    """Find the linear layer that gives the logits, and return a function that reads its input under hiding.
-
-    Args:
-        network: any classifier in evaluation mode that returns a :class:`~maskexp.types.Prediction`.
-        images: ``(B, 3, H, W)``, on which the layer is looked for and the function runs.
-
-    Returns:
-        ``(hiding, visible) -> features (B, C)`` in float64 where the device has it.
-
-    Raises:
-        ValueError: if no linear layer gives the logits.
-    """
-    calls: list[tuple[nn.Module, Tensor, Tensor]] = []
-
-    def watch(layers: Sequence[nn.Module], run: Callable[[], Prediction]) -> Prediction:
-        calls.clear()
-        hooks = [layer.register_forward_hook(lambda m, x, y: calls.append((m, x[0], y))) for layer in layers]
-        try:
-            return run()
-        finally:
-            for hook in hooks:
-                hook.remove()
-
-    linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
-    logits = watch(linear, lambda: cast(Prediction, network(images))).logits
-    heads = [layer for layer, _, output in calls if output is logits]
-    if not heads:
-        raise ValueError(f"no linear layer of {type(network).__name__} gives its logits, so Linearity has no features")
-
-    def features(hiding: Any, visible: Tensor) -> Tensor:
-        watch(heads[:1], lambda: cast(Prediction, hiding(network, images, visible)))
-        if len(calls) != 1:
-            raise ValueError(
-                "Linearity cannot follow images that run apart; choose sizes that are multiples of a patch"
-            )
-        return calls[0][1].double()
-
-    return features
 
 
 def _compare(added: Tensor, together: Tensor) -> Tensor:

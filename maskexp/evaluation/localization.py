@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from maskexp.evaluation.attributions import OWN_MAPS, image_size, maps_of, require_foreground
-from maskexp.evaluation.base import Curves, Evaluation, Subject
+from maskexp.evaluation.base import Chart, Evaluation, Subject
 from maskexp.metrics import (
     CONTROLS,
     EnergyPointingGame,
@@ -136,11 +136,11 @@ class Localization(_Rows):
         by_name = {f"localization/{key}{row}": value for key, rows in values.items() for row, value in rows.items()}
         return by_name | {"localization/images": images}
 
-    def curves(self) -> list[Curves]:
+    def charts(self) -> list[Chart]:
         """Return the mean IoU over the threshold, one line a row."""
         curves = {row: self._curve(row) for row in ROWS}
         lines = {IN_WORDS[row]: iou.tolist() for row, (_, iou) in curves.items()}
-        return [Curves("localization/iou", "threshold of the attribution", "mean IoU", curves[""][0].tolist(), lines)]
+        return [Chart("localization/iou", "threshold of the attribution", "mean IoU", curves[""][0].tolist(), lines)]
 
     def calibrate(self) -> None:
         """Choose the threshold of each row by its mean IoU on the validation split that has just been counted."""

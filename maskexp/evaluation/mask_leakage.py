@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from maskexp.evaluation.base import Evaluation, Subject
+from maskexp.evaluation.base import Chart, Evaluation, Subject
 from maskexp.evaluation.subsets import check_every, every_nth, select
 from maskexp.masking.inputs import create_hiding
 from maskexp.metrics.shape_leakage import ShapeLeakage
@@ -95,6 +95,15 @@ class MaskLeakage(Evaluation):
                 result |= {f"{key}/{self.class_names[number]}": value for key, value in of_class.items()}
             values |= {f"mask_leakage/{name}/{key}": value for key, value in result.items()}
         return values
+
+    def charts(self) -> list[Chart]:
+        """Return the two accuracies of each way of hiding."""
+        computed = [cast(ShapeLeakage, metric).compute() for metric in self.leakage.values()]
+        series = {
+            "object hidden": [result["acc_object"].item() for result in computed],
+            "broken mask hidden": [result["acc_broken"].item() for result in computed],
+        }
+        return [Chart("mask_leakage/accuracy", "hidden by", "accuracy", list(self.hiding), series)]
 
 
 def broken(mask: Tensor) -> Tensor:

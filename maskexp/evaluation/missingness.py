@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from maskexp.attribution.segments import create_segmenter, segment_counts
-from maskexp.evaluation.base import Curves, Evaluation, Subject
+from maskexp.evaluation.base import Chart, Evaluation, Subject
 from maskexp.evaluation.subsets import check_every, every_nth, select
 from maskexp.masking.inputs import InputMasking, create_hiding
 from maskexp.metrics.missingness import MissingnessCurve
@@ -137,12 +137,12 @@ class Missingness(Evaluation):
             values |= {f"missingness/{hiding}/{name}": torch.stack(all_of).mean() for name, all_of in means.items()}
         return values
 
-    def curves(self) -> list[Curves]:
+    def charts(self) -> list[Chart]:
         """Return each quantity over the removed fraction, one line a way of hiding."""
         computed = self._curves()
         quantities = next(iter(computed.values())).keys() if computed else ()
         return [
-            Curves(
+            Chart(
                 f"missingness/{segments}_{order}_{quantity}",
                 f"removed fraction ({segments}, {IN_WORDS[order]})",
                 LABELS[quantity],

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from maskexp.evaluation.attributions import OWN_MAPS
-from maskexp.evaluation.base import Curves, Evaluation, Subject
+from maskexp.evaluation.base import Chart, Evaluation, Subject
 from maskexp.evaluation.hidden_parts import (
     PATHS,
     SOURCES,
@@ -129,7 +129,7 @@ class SufficiencyAndComprehensiveness(Evaluation):
                         values[f"{question}/{name}/{path}{source}"] = cast(Metric, self.selected[key]).compute()
         return values | {key: cast(Metric, metric).compute() for key, metric in self.soft.items()}
 
-    def curves(self) -> list[Curves]:
+    def charts(self) -> list[Chart]:
         """Return the loss of probability over the share of pixels, one line a map."""
         found = []
         for question in SELECTED:
@@ -140,7 +140,7 @@ class SufficiencyAndComprehensiveness(Evaluation):
                         metric = self.selected[f"{question}/{name}/{self.counted[path]}{source}"]
                         lines[words] = cast(Sufficiency | Comprehensiveness, metric).curve()[1].tolist()
                     shown = f"share of pixels, highest attribution first ({question}, {name}, {path})"
-                    found.append(Curves(f"{question}/{name}_{path}", shown, "loss of probability", self.shares, lines))
+                    found.append(Chart(f"{question}/{name}_{path}", shown, "loss of probability", self.shares, lines))
         return found
 
     def _count_soft(

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import ModuleDict, ModuleList
 
 from maskexp.attribution import grad_cam
-from maskexp.evaluation.base import Curves, Evaluation
+from maskexp.evaluation.base import Chart, Evaluation
 from maskexp.evaluation.standard import Standard
 from maskexp.methods.checkpoint import check_classes, data_spec, describe
 from maskexp.methods.optimization import (
@@ -53,7 +53,7 @@ class Method(LightningModule, ABC):
     Attributes:
         reads_checkpoints_of: names of other methods whose checkpoints fit this one.
         test_evaluations: what a test asks beyond :class:`~maskexp.evaluation.Standard`; set it before the test.
-        curves: what the last test left to be plotted.
+        charts: what the last test left to be plotted.
     """
 
     reads_checkpoints_of: tuple[str, ...] = ()
@@ -90,7 +90,7 @@ class Method(LightningModule, ABC):
         self.gamma = gamma
         self.spec: DataSpec | None = None
         self.test_evaluations: list[Evaluation] = []
-        self.curves: list[Curves] = []
+        self.charts: list[Chart] = []
 
     # --- what a method defines -----------------------------------------------------------------------------------
 
@@ -231,13 +231,13 @@ class Method(LightningModule, ABC):
     def _report(self, split: Literal["val", "test"]) -> None:
         # Metric.compute() has already reduced over ranks: every rank logs the same numbers.
         values: dict[str, Tensor] = {}
-        self.curves = []
+        self.charts = []
         for evaluation in self._evaluations(split):
             answers = evaluation.compute()
             if twice := sorted(values.keys() & answers.keys()):
                 raise ValueError(f"two evaluations answer {', '.join(twice)}; name each evaluation once")
             values |= answers
-            self.curves += evaluation.curves()
+            self.charts += evaluation.charts()
             if split == "val" and evaluation.needs_validation:
                 evaluation.calibrate()
             evaluation.reset()

@@ -8,7 +8,7 @@
       metrics.json    flat: "test/acc_worst_group": 0.74
       checkpoints/    best.ckpt and last.ckpt
       gallery/        what the model looks at, every few epochs
-      evaluations/    table and curves of what a test was asked beyond the standard, as CSV and PNG
+      evaluations/    table and charts of what a test was asked beyond the standard, as CSV and PNG
       logs/           curves as CSV, one folder for each start
       DONE            written last
 

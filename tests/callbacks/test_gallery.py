@@ -10,7 +10,7 @@ from PIL import Image
 
 from maskexp.callbacks.gallery import Gallery, choose_samples, gallery_rows
 from maskexp.data import SyntheticBirds
-from maskexp.types import Prediction
+from maskexp.types import Batch, Prediction
 
 
 class Split:
@@ -85,7 +85,8 @@ class FakeTrainer:
 class FakeMethod:
     device = torch.device("cpu")
 
-    def explain(self, images: torch.Tensor) -> Prediction:
+    def explain_batch(self, batch: Batch) -> Prediction:
+        images = batch["image"]
         return Prediction(images.mean(dim=(1, 2, 3))[:, None] * torch.tensor([1.0, -1.0]), images[:, :1])
 
 

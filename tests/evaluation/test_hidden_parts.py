@@ -149,21 +149,21 @@ def test_a_network_without_parts_says_the_same_on_both_paths(name: str) -> None:
     one = {key.replace("predictor", ""): value for key, value in values.items() if "predictor" in key}
     assert one == {key.replace("pipeline", ""): value for key, value in values.items() if "pipeline" in key}
     assert len(one) >= 3
-    assert len(evaluation.curves()) % 2 == 0
+    assert len(evaluation.charts()) % 2 == 0
 
 
 @pytest.mark.parametrize("name", ["fidelity", "insertion"])
 def test_curves_are_behind_the_numbers(name: str) -> None:
     evaluation = CASES[name]()
     values = answers(evaluation, WHOLE, NETWORK)
-    for curve in evaluation.curves():
-        assert list(curve.lines) == ["own attribution", "Grad-CAM", "random"]
-        assert {len(line) for line in curve.lines.values()} == {len(curve.x)}
-    last = evaluation.curves()[0]
+    for curve in evaluation.charts():
+        assert list(curve.series) == ["own attribution", "Grad-CAM", "random"]
+        assert {len(line) for line in curve.series.values()} == {len(curve.x)}
+    last = evaluation.charts()[0]
     if name == "fidelity":
-        assert last.lines["random"][-1] == values["fidelity/grey/predictor/20_random"]
+        assert last.series["random"][-1] == values["fidelity/grey/predictor/20_random"]
     else:
-        area = np.trapezoid(last.lines["Grad-CAM"], last.x)
+        area = np.trapezoid(last.series["Grad-CAM"], last.x)
         assert area == pytest.approx(values["insertion/blur/predictor_grad_cam"])
 
 

@@ -55,6 +55,19 @@ def test_on_a_toy_the_coloured_quarter_is_found_and_its_removal_hurts() -> None:
     assert values["lime/n"] == values["lime/n_foreground"] == 6
 
 
+def test_charts_show_scores_and_win_rates_of_each_kind_of_segments() -> None:
+    evaluation = LimeComparison(**SMALL)  # type: ignore[arg-type]
+    values = judged(evaluation, [list(range(6))])
+    charts = {chart.name: chart for chart in evaluation.charts()}
+    assert sorted(charts) == [f"lime/patches{size}_{what}" for size in (2, 4) for what in ("scores", "win_rates")]
+    scores, rates = charts["lime/patches4_scores"], charts["lime/patches4_win_rates"]
+    names = ("alignment", "jaccard", "ablation_acc", "ablation_probability")
+    assert scores.series["layer"] == [values[f"lime/patches4/layer/{name}"] for name in names]
+    assert rates.series["black"] == [
+        values[f"lime/patches4/black/{name}_win_rate"] for name in ("alignment", "jaccard", "ablation")
+    ]
+
+
 def test_ways_of_hiding_share_perturbations_and_wins() -> None:
     values = judged(LimeComparison(("black", "#000000"), ("patches4",), samples=24, top=1), [list(range(6))])
     for name in ("alignment", "jaccard", "ablation_acc", "ablation_probability"):

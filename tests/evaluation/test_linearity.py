@@ -6,13 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
-from maskexp.evaluation.linearity import Linearity, head_input
+from maskexp.evaluation.linearity import Linearity
 from maskexp.evaluation.subsets import select
-from maskexp.masking.inputs import Black
-from maskexp.models import Classifier
-from maskexp.types import Prediction
 from tests.distributed import run_ranks
 from tests.evaluation.toys import Brightest, Judged, batch, coloured, spec
 
@@ -38,30 +34,20 @@ def test_a_mean_over_black_is_linear_and_over_white_is_not() -> None:
         assert values[f"linearity/{name}/n"] == 6
 
 
+def test_charts_show_the_means_of_each_size() -> None:
+    evaluation = Linearity(**SMALL)
+    values = judged(evaluation, [list(range(6))])
+    residual, cosine = evaluation.charts()
+    assert residual.x == cosine.x == ["patches2", "patches4"]
+    assert residual.series["layer"] == [values[f"linearity/{size}/layer/residual"] for size in residual.x]
+    assert cosine.series["#ffffff"] == [values[f"linearity/{size}/#ffffff/cosine"] for size in cosine.x]
+
+
 def test_a_mean_over_what_is_visible_is_linear_in_direction_and_four_times_too_long() -> None:
     """Of four patches of one size, the mean of all is a quarter of the sum of the four means."""
     values = judged(Linearity(**SMALL), [list(range(6))])
     assert values["linearity/patches2/layer/residual"] == pytest.approx(3, abs=1e-5)
     assert values["linearity/patches2/layer/cosine"] == pytest.approx(1, abs=1e-6)
-
-
-def test_features_are_those_before_the_head() -> None:
-    torch.manual_seed(0)
-    network = Classifier("test_resnet", num_classes=3, weights=None, image_size=(32, 32)).eval()
-    images, visible = torch.rand(2, 3, 32, 32), torch.rand(2, 1, 32, 32) > 0.5
-    with torch.no_grad():
-        features = head_input(network, images)(Black(), visible)
-        logits = network.network.get_classifier()(features.float())
-        torch.testing.assert_close(logits, Black()(network, images, visible).logits)
-
-
-def test_a_network_without_a_linear_head_is_refused() -> None:
-    class Headless(Brightest):
-        def forward(self, images: Tensor) -> Prediction:
-            return Prediction(logits=images.mean(dim=(2, 3)))
-
-    with pytest.raises(ValueError, match="no linear layer of Headless gives its logits"):
-        head_input(Headless(), torch.rand(1, 3, 8, 8))
 
 
 @pytest.mark.parametrize("batches", [[[0], [5, 2], [1, 3, 4]], [[5, 4, 3, 2, 1, 0], []]])

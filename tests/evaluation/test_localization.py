@@ -107,9 +107,9 @@ def test_threshold_comes_from_validation() -> None:
 def test_curve_is_the_iou_of_every_row() -> None:
     evaluation = Localization()
     values = answers(evaluation, WHOLE)
-    (curve,) = evaluation.curves()
-    assert list(curve.lines) == ["own attribution", "Grad-CAM", *(control.replace("_", " ") for control in CONTROLS)]
-    assert np.trapezoid(curve.lines["Grad-CAM"], curve.x) == pytest.approx(values["localization/iou_auc_grad_cam"])
+    (curve,) = evaluation.charts()
+    assert list(curve.series) == ["own attribution", "Grad-CAM", *(control.replace("_", " ") for control in CONTROLS)]
+    assert np.trapezoid(curve.series["Grad-CAM"], curve.x) == pytest.approx(values["localization/iou_auc_grad_cam"])
 
 
 def test_legacy_values_are_apart_and_are_their_definitions() -> None:

@@ -48,6 +48,15 @@ def test_a_silhouette_in_black_leaks_and_in_the_colour_of_the_ground_does_not() 
     assert values["mask_leakage/n/class1"] == 3
 
 
+def test_the_chart_sets_the_two_masks_side_by_side() -> None:
+    evaluation = MaskLeakage(("black", "#808080"))
+    judged(evaluation, silhouettes(), [list(range(6))], Judged(BlackWidth()))
+    (chart,) = evaluation.charts()
+    assert chart.x == ["black", "#808080"]
+    assert chart.series["object hidden"] == [1.0, 0.5]
+    assert chart.series["broken mask hidden"][1] == 1.0
+
+
 def test_a_broken_mask_has_the_same_area_elsewhere() -> None:
     mask = silhouettes()["foreground"]
     swapped = broken(mask)

@@ -35,7 +35,7 @@ def test_values_that_can_be_worked_out() -> None:
     images = torch.where(batch(images, label)["foreground"], images, 0)  # nothing but the coloured quarter
     evaluation.prepare(spec(), subject.network)
     evaluation.update(subject, batch(images, label), subject(images))
-    lines = {curve.name: curve.lines["black"] for curve in evaluation.curves()}
+    lines = {curve.name: curve.series["black"] for curve in evaluation.charts()}
     assert lines["missingness/patches4_most_salient_acc"] == pytest.approx([1, 1 / 3, 1 / 3])
     assert lines["missingness/patches4_least_salient_acc"] == pytest.approx([1, 1, 1 / 3])
     assert lines["missingness/patches4_most_salient_unchanged"] == pytest.approx([1, 1 / 3, 1 / 3])
@@ -85,7 +85,7 @@ def test_the_published_number_of_segments_is_removed() -> None:
     images = torch.ones(1, 3, 10, 10)
     evaluation.update(subject, batch(images, [0]), subject(images))
     assert 57 in seen
-    assert [len(line) for curve in evaluation.curves() for line in curve.lines.values()] == [1, 1, 1]
+    assert [len(line) for curve in evaluation.charts() for line in curve.series.values()] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("batches", [[[0], [5, 2], [1, 3, 4]], [[5, 4, 3, 2, 1, 0], []]])
@@ -124,7 +124,7 @@ def test_similarity_to_the_label_comes_from_a_file(tmp_path: Path) -> None:
     evaluation = Missingness(("layer",), ("patches4",), ("random",), (0.0, 0.5), similarity=str(path))
     values = judged(evaluation, [list(range(6))])
     assert values["missingness/layer/similarity"] == pytest.approx(values["missingness/layer/acc"] + 0.5, abs=1e-9)
-    assert any(curve.name.endswith("_similarity") for curve in evaluation.curves())
+    assert any(curve.name.endswith("_similarity") for curve in evaluation.charts())
 
 
 def test_reset_forgets() -> None:

@@ -1,0 +1,66 @@
+"""The charts behind an evaluation's numbers, as pictures and as tables."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from maskexp.evaluation import Chart
+from maskexp.files import written_whole
+
+__all__ = ["draw_chart", "write_charts"]
+
+MARKERS = "os^vDPX*<>"
+
+
+def write_charts(charts: Sequence[Chart], directory: Path) -> list[Path]:
+    """Write each of ``charts`` as ``<name>.png`` and ``<name>.csv`` below a directory, and return the pictures."""
+    pictures = []
+    for each in charts:
+        picture = directory / f"{each.name}.png"
+        with written_whole(picture) as temporary:
+            draw_chart(each).savefig(temporary)
+        with written_whole(picture.with_suffix(".csv")) as temporary, temporary.open("w", newline="") as file:
+            table = csv.writer(file)
+            table.writerow([each.x_label, *each.series])
+            table.writerows(zip(each.x, *each.series.values(), strict=True))
+        pictures.append(picture)
+    return pictures
+
+
+def draw_chart(chart: Chart) -> Figure:
+    """Draw all series into one picture of 6.4 by 4.2 inches: lines, or bars where the positions are names."""
+    figure = Figure(figsize=(6.4, 4.2), dpi=110, layout="constrained")
+    axes = figure.add_subplot()
+    if any(isinstance(position, str) for position in chart.x):
+        _draw_bars(axes, chart)
+    else:
+        _draw_lines(axes, chart)
+    axes.set_xlabel(chart.x_label)
+    axes.set_ylabel(chart.y_label)
+    axes.legend(fontsize="small", frameon=False)
+    return figure
+
+
+def _draw_lines(axes: Axes, chart: Chart) -> None:
+    style: dict[str, Any] = {"markersize": 4, "linewidth": 1.4, "markevery": max(len(chart.x) // 20, 1)}
+    for i, (name, values) in enumerate(chart.series.items()):
+        axes.plot(chart.x, values, marker=MARKERS[i % len(MARKERS)], label=name, **style)
+    axes.grid(alpha=0.3)
+
+
+def _draw_bars(axes: Axes, chart: Chart) -> None:
+    width = 0.8 / max(len(chart.series), 1)
+    for i, (name, values) in enumerate(chart.series.items()):
+        left = [group - 0.4 + i * width for group in range(len(chart.x))]
+        bars = axes.bar(left, values, width, align="edge", label=name)
+        axes.bar_label(bars, fmt="%.2f", fontsize="x-small")
+    axes.set_xticks(range(len(chart.x)), [str(group) for group in chart.x], fontsize="small")
+    axes.grid(axis="y", alpha=0.3)
+    axes.set_axisbelow(True)
+    axes.margins(y=0.25)  # room for the legend
