@@ -23,6 +23,8 @@ LABELS = {
     "bottom_up": "BottomUp, area loss",
     "bottom_up_free": "BottomUp, no area loss",
     "bottom_up_free_all": "BottomUp, no area loss, all cells pooled",
+    "aim_free": "AIM, no area loss",
+    "aim_free_all": "AIM, no area loss, all cells pooled",
 }
 
 
@@ -51,7 +53,7 @@ def draw(axes: Axes, logs: dict[str, list[Path]], stage: int) -> None:
 
 
 def main(root: str, picture: str, *names: str) -> None:
-    """Draw the named runs, by default all that have two masked stages and a label."""
+    """Draw the named runs, by default all that have a label."""
     logs: dict[str, list[Path]] = defaultdict(list)
     for name in names or LABELS:
         for run in sorted(Path(root).iterdir()):

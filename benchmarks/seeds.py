@@ -26,12 +26,12 @@ def read_runs(root: Path) -> dict[str, list[dict[str, float]]]:
     return dict(runs)
 
 
-def cell(values: list[float]) -> str:
-    """Return mean ± standard deviation (ddof = 1); a single run has no ±."""
+def cell(values: list[float], runs: int) -> str:
+    """Return mean ± standard deviation (ddof = 1) and, unless all runs have a value, of how many; one has no ±."""
     if not values:
         return "–"
-    mean = f"{statistics.mean(values):.3f}"
-    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.3f}"
+    mean = f"{statistics.mean(values):.3f}" + (f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else "")
+    return mean if len(values) == runs else f"{mean} (n={len(values)})"
 
 
 def main(root: str, *keys: str) -> None:
@@ -40,7 +40,7 @@ def main(root: str, *keys: str) -> None:
     print("| run | n | " + " | ".join(keys) + " |")
     print("|---|---|" + "---|" * len(keys))
     for name, runs in read_runs(Path(root)).items():
-        cells = [cell([run[f"test/{key}"] for run in runs if f"test/{key}" in run]) for key in keys]
+        cells = [cell([run[f"test/{key}"] for run in runs if f"test/{key}" in run], len(runs)) for key in keys]
         print(f"| {name} | {len(runs)} | " + " | ".join(cells) + " |")
 
 

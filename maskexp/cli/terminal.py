@@ -12,12 +12,14 @@ __all__ = ["note", "silence"]
 
 
 def silence() -> None:
-    """Keep out of the terminal what says nothing about the run: an advertisement, and two warnings.
+    """Keep out of the terminal what says nothing about the run: an advertisement, and three warnings.
 
-    Lightning uses an old name of torch's, and it recommends to reduce over ranks what our metrics have reduced already.
+    Lightning uses an old name of torch's, it recommends to reduce over ranks what our metrics have reduced already, and
+    it asks whether the modules of a frozen backbone are in evaluation mode on purpose.
     """
     warnings.filterwarnings("ignore", message=r".*treespec, LeafSpec.* is deprecated")
     warnings.filterwarnings("ignore", message=r"It is recommended to use `self\.log\(.*, sync_dist=True\)`")
+    warnings.filterwarnings("ignore", message=r"Found \d+ module\(s\) in eval mode at the start of training")
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_no_advertisement)
 
 

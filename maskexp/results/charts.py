@@ -43,7 +43,6 @@ def draw_chart(chart: Chart) -> Figure:
         _draw_lines(axes, chart)
     axes.set_xlabel(chart.x_label)
     axes.set_ylabel(chart.y_label)
-    axes.legend(fontsize="small", frameon=False)
     return figure
 
 
@@ -52,6 +51,7 @@ def _draw_lines(axes: Axes, chart: Chart) -> None:
     for i, (name, values) in enumerate(chart.series.items()):
         axes.plot(chart.x, values, marker=MARKERS[i % len(MARKERS)], label=name, **style)
     axes.grid(alpha=0.3)
+    axes.legend(fontsize="small", frameon=False)
 
 
 def _draw_bars(axes: Axes, chart: Chart) -> None:
@@ -63,4 +63,5 @@ def _draw_bars(axes: Axes, chart: Chart) -> None:
     axes.set_xticks(range(len(chart.x)), [str(group) for group in chart.x], fontsize="small")
     axes.grid(axis="y", alpha=0.3)
     axes.set_axisbelow(True)
-    axes.margins(y=0.25)  # room for the legend
+    # Above the axes: bars leave no corner free for it.
+    axes.figure.legend(loc="outside upper center", ncols=4, fontsize="small", frameon=False)
