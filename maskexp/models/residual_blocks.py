@@ -6,7 +6,7 @@ torchvision take one and the same form here; what they compute is unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from typing import cast
 
@@ -41,15 +41,10 @@ class ResidualBlock(nn.Module):
     def __init__(self, block: nn.Module) -> None:
         super().__init__()
         layers = {name: layer for name, layer in block.named_children() if not isinstance(layer, nn.Identity)}
-        for name in ("se", "aa"):
-            if name in layers:
-                raise ValueError(
-                    f"its residual blocks have a {type(layers[name]).__name__}, on which no mask of positions can act; "
-                    "choose a network whose blocks are convolutions, norms and activations alone, such as resnet50"
-                )
+        first, rest, last = _BOTTLENECK if "conv3" in layers else _BASIC
+        _check_layers(layers, {*first, *rest, last, "downsample", "relu"})
         if "relu" in layers:  # torchvision's one activation
             layers |= dict.fromkeys(("act1", "act2", "act3"), layers["relu"])
-        first, rest, last = _BOTTLENECK if "conv3" in layers else _BASIC
         self.first = nn.Sequential(*(layers[name] for name in first if name in layers))
         self.rest = nn.Sequential(*(layers[name] for name in rest if name in layers))
         self.shortcut = layers.get("downsample", nn.Identity())
@@ -132,6 +127,24 @@ def without_stride(stage: nn.Sequential, dilation: int, first_dilation: int) -> 
         first.shortcut[0] = AvgPool2dSame(2, stride=1, ceil_mode=True, count_include_pad=False)
     first.stride = 1
     return twin
+
+
+def _check_layers(layers: Mapping[str, nn.Module], known: Collection[str]) -> None:
+    """Refuse layers that would be dropped, or taken for a convolution that they are not.
+
+    Args:
+        layers: of the block, by name.
+        known: names of the layers that the two parts, the shortcut and the activation are made of.
+
+    Raises:
+        ValueError: if another layer is among them, or one that is called a convolution is more than that.
+    """
+    for name, layer in layers.items():
+        if name not in known or (name.startswith("conv") and type(layer) is not nn.Conv2d):
+            raise ValueError(
+                f"its residual blocks have a {type(layer).__name__} ({name}), on which no mask of positions can act; "
+                "choose a network whose blocks are convolutions, norms and activations alone, such as resnet50"
+            )
 
 
 def convolutions(part: nn.Module) -> list[nn.Conv2d]:
