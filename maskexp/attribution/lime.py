@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from maskexp.attribution.segments import segment_counts
 from maskexp.masking.inputs import InputMasking
+from maskexp.metrics.functional.inputs import real_dtype
 from maskexp.types import Prediction
 
 __all__ = ["lime_weights", "paint_segments", "random_designs"]
@@ -109,7 +110,7 @@ def random_designs(counts: Tensor, samples: int, index: Tensor, seed: int = 0) -
 
 def paint_segments(weights: Tensor, segments: Tensor) -> Tensor:
     """Return the map ``(B, 1, H, W)`` in which each pixel has the weight, of ``(B, S)``, of its segment."""
-    weights = weights.to(segments.device)
+    weights = weights.to(segments.device, real_dtype(segments.device) if weights.is_floating_point() else None)
     return weights.gather(1, segments.flatten(1)).view(segments.shape)[:, None]
 
 

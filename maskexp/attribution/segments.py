@@ -155,7 +155,7 @@ def _one_by_one(images: Tensor, cut: Callable[[npt.NDArray[np.float64]], Any]) -
     """Cut each image on the CPU, and number its segments without gaps."""
     _check_images(images)
     maps = []
-    for image in images.permute(0, 2, 3, 1).double().cpu().numpy():
+    for image in images.permute(0, 2, 3, 1).cpu().double().numpy():
         labels = cut(np.ascontiguousarray(image))
         maps.append(np.unique(labels, return_inverse=True)[1].reshape(labels.shape))
     if not maps:

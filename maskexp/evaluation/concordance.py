@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from maskexp.evaluation.base import Chart, Evaluation, Subject
-from maskexp.evaluation.head_input import find_head, head_input
-from maskexp.evaluation.subsets import check_every, every_nth
-from maskexp.masking.inputs import create_hiding
+from maskexp.evaluation.head_input import HeadInput
+from maskexp.evaluation.hidden_parts import ways_of_hiding
+from maskexp.evaluation.subsets import check_every, check_some, every_nth
 from maskexp.metrics.similarity_shift import SimilarityShift
 from maskexp.models.network import Network
 from maskexp.types import Batch, DataSpec, Prediction
@@ -30,7 +30,8 @@ class Concordance(Evaluation):
 
     Args:
         hiding: ways of hiding, by name (:func:`maskexp.masking.inputs.create_hiding`).
-        scales: of the shrunk sides, each in (0, 1) (Balasubramanian & Feizi: 200, 128, 64 and 32 of 224 pixels).
+        scales: of the shrunk sides, each in (0, 1) (Balasubramanian & Feizi: 200, 128, 64 and 32 of 224
+            pixels, which the defaults give but for one or two).
         every: judge only rows of the split that are a multiple of this; the features of each image are kept until the
             end, and pairs grow with their square.
 
@@ -51,14 +52,16 @@ class Concordance(Evaluation):
     ) -> None:
         super().__init__()
         check_every(every)
-        if not scales or not all(0 < scale < 1 for scale in scales):
-            raise ValueError(f"scales are {list(scales)}; give at least one, each larger than 0 and smaller than 1")
-        self.hiding = {name: create_hiding(name) for name in hiding}
+        check_some(scales=scales)
+        if not all(0 < scale < 1 for scale in scales):
+            raise ValueError(f"scales are {list(scales)}; each must be larger than 0 and smaller than 1")
+        self.hiding = ways_of_hiding(hiding)
         self.scales, self.every = tuple(scales), every
         self.shifts = nn.ModuleDict()
 
     def prepare(self, spec: DataSpec, network: Network) -> None:
         """Create the metrics."""
+        self.features = HeadInput(network)
         self.shifts = nn.ModuleDict({name: SimilarityShift(len(self.scales)) for name in self.hiding})
 
     @torch.no_grad()
@@ -67,11 +70,10 @@ class Concordance(Evaluation):
         images = every_nth(batch, self.every)["image"]
         if not len(images):
             return
-        network, head = subject.network, find_head(subject.network, images)
         smaller = [shrunk(images, scale) for scale in self.scales]
         for name, hiding in self.hiding.items():
-            whole = head_input(network, head, hiding, images, torch.ones_like(images[:, :1], dtype=torch.bool))
-            alone = [head_input(network, head, hiding, *one) for one in smaller]
+            whole = self.features(hiding, images, torch.ones_like(images[:, :1], dtype=torch.bool))
+            alone = [self.features(hiding, *one) for one in smaller]
             cast(SimilarityShift, self.shifts[name]).update(whole, torch.stack(alone, dim=1))
 
     def compute(self) -> dict[str, Tensor]:

@@ -12,9 +12,11 @@ from maskexp.attribution import lime_weights, paint_segments, random_designs
 from maskexp.attribution.segments import create_segmenter, segment_counts
 from maskexp.evaluation.base import Chart, Evaluation, Subject
 from maskexp.evaluation.contests import chart_of_rivals, results_of
-from maskexp.evaluation.subsets import check_every, every_nth, select
+from maskexp.evaluation.hidden_parts import ways_of_hiding
+from maskexp.evaluation.subsets import check_every, check_some, every_nth, select, with_foreground
 from maskexp.masking.inputs import create_hiding
 from maskexp.metrics.contest import Contest
+from maskexp.metrics.functional.inputs import real_dtype
 from maskexp.models.network import Network
 from maskexp.types import Batch, DataSpec, Prediction
 
@@ -25,8 +27,8 @@ ABLATED = ("ablation_acc", "ablation_probability")
 IN_WORDS = {
     "alignment": "alignment ↑",
     "jaccard": "Jaccard ↑",
-    "ablation_acc": "accuracy without\nthe top segments ↓",
-    "ablation_probability": "label's probability\nwithout them ↓",
+    "ablation_acc": "ablated accuracy ↓",
+    "ablation_probability": "ablated probability ↓",
 }
 
 
@@ -74,9 +76,10 @@ class LimeComparison(Evaluation):
     ) -> None:
         super().__init__()
         check_every(every)
+        check_some(segments=segments)
         if samples < 2 or top < 1:
             raise ValueError(f"samples and top are {samples} and {top}; LIME needs at least 2 samples, and 1 segment")
-        self.hiding = {name: create_hiding(name) for name in hiding}
+        self.hiding = ways_of_hiding(hiding)
         self.segmenters = {name: create_segmenter(name) for name in segments}
         self.samples, self.top, self.every, self.seed = samples, top, every, seed
         self.ablation = create_hiding(ablation)
@@ -143,17 +146,18 @@ class LimeComparison(Evaluation):
         """Return each score as ``(B, ways of hiding)``; those on foregrounds of the images that have one."""
         images, label = batch["image"], batch["label"]
         designs = random_designs(segment_counts(segments), self.samples, batch["index"], self.seed)
-        known = batch["has_foreground"] & batch["foreground"].flatten(1).any(dim=1)
+        known = with_foreground(batch)
         scores: dict[str, list[Tensor]] = {}
         for hiding in self.hiding.values():
-            weights = lime_weights(network, images, segments, hiding, label, designs=designs).to(images.device)
+            weights = lime_weights(network, images, segments, hiding, label, designs=designs)
+            weights = weights.to(images.device, real_dtype(images.device))
             chosen = top_segments(weights, segments, self.top)
             ablated: Prediction = self.ablation(network, images, ~chosen)
             probability = ablated.logits.float().softmax(dim=1).gather(1, label[:, None])[:, 0]
             found = {
                 "alignment": alignment(weights[known], segments[known], batch["foreground"][known]),
                 "jaccard": jaccard(chosen[known], batch["foreground"][known]),
-                "ablation_acc": (ablated.logits.argmax(dim=1) == label).double(),
+                "ablation_acc": (ablated.logits.argmax(dim=1) == label).float(),
                 "ablation_probability": probability,
             }
             for name, values in found.items():

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from maskexp.attribution.segments import Patches, segment_counts
 from maskexp.evaluation.base import Chart, Evaluation, Subject
 from maskexp.evaluation.contests import chart_of_rivals, results_of
-from maskexp.evaluation.head_input import find_head, head_input
-from maskexp.evaluation.subsets import check_every, every_nth
-from maskexp.masking.inputs import create_hiding
+from maskexp.evaluation.head_input import HeadInput
+from maskexp.evaluation.hidden_parts import ways_of_hiding
+from maskexp.evaluation.subsets import check_every, check_some, every_nth
 from maskexp.metrics.contest import Contest
 from maskexp.metrics.functional.inputs import to_real
 from maskexp.models.network import Network
@@ -62,9 +62,10 @@ class Linearity(Evaluation):
     ) -> None:
         super().__init__()
         check_every(every)
+        check_some(sizes=sizes)
         if patches < 2:
             raise ValueError(f"patches is {patches}; a sum needs at least 2")
-        self.hiding = {name: create_hiding(name) for name in hiding}
+        self.hiding = ways_of_hiding(hiding)
         self.segmenters = {f"patches{size}": Patches(size) for size in sizes}
         self.patches, self.every, self.seed = patches, every, seed
         self.contests = nn.ModuleDict()
@@ -78,6 +79,7 @@ class Linearity(Evaluation):
                     f"images of {spec.image_size} hold {whole} whole {name}, but Linearity adds up {self.patches} of "
                     "them; give smaller sizes"
                 )
+        self.features = HeadInput(network)
         self.contests = nn.ModuleDict(
             {
                 f"{segments}/{score}": Contest(len(self.hiding), highest_wins=highest)
@@ -92,15 +94,14 @@ class Linearity(Evaluation):
         batch = every_nth(batch, self.every)
         if not len(batch["label"]):
             return
-        network, images = subject.network, batch["image"]
-        head = find_head(network, images)
+        images = batch["image"]
         for name, segmenter in self.segmenters.items():
             visible = self._choose(segmenter(images), batch["index"])
             alone = [visible == i for i in range(1, self.patches + 1)]
             scores = []
             for hiding in self.hiding.values():
-                together = to_real(head_input(network, head, hiding, images, visible > 0))
-                parts = [to_real(head_input(network, head, hiding, images, one)) for one in alone]
+                together = to_real(self.features(hiding, images, visible > 0))
+                parts = [to_real(self.features(hiding, images, one)) for one in alone]
                 scores.append(_compare(torch.stack(parts).sum(dim=0), together))
             table = torch.stack(scores, dim=2)
             table = table[:, table[2].amin(dim=1) > 0]

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from maskexp.evaluation.base import Chart, Evaluation, Subject
-from maskexp.evaluation.subsets import check_every, every_nth, select
-from maskexp.masking.inputs import create_hiding
+from maskexp.evaluation.hidden_parts import ways_of_hiding
+from maskexp.evaluation.subsets import check_every, every_nth, select, with_foreground
 from maskexp.metrics.shape_leakage import ShapeLeakage
 from maskexp.models.network import Network
 from maskexp.types import Batch, DataSpec, Prediction
@@ -26,7 +26,7 @@ class MaskLeakage(Evaluation):
     Counted are images with a foreground whose prediction is right when nothing is hidden. Where a network is nearly as
     good under the object's mask as under the broken one, the silhouette, or what stands around the object, gives the
     class away. A background that goes with the class does so under every way of hiding; what a colour gives away beyond
-    layer masking is the silhouette's.
+    layer masking is the silhouette's, or that of a fill that pushes every image towards one class: look at each class.
 
     Args:
         hiding: ways of hiding, by name (:func:`maskexp.masking.inputs.create_hiding`).
@@ -48,7 +48,7 @@ class MaskLeakage(Evaluation):
     ) -> None:
         super().__init__()
         check_every(every)
-        self.hiding = {name: create_hiding(name) for name in hiding}
+        self.hiding = ways_of_hiding(hiding)
         self.every, self.more_than = every, more_than
         self.leakage = nn.ModuleDict()
         self.class_names: tuple[str, ...] = ()
@@ -64,7 +64,7 @@ class MaskLeakage(Evaluation):
     def update(self, subject: Subject, batch: Batch, prediction: Prediction) -> None:
         """Count the images of a batch whose prediction is right."""
         right = prediction.logits.argmax(dim=1) == batch["label"]
-        known = batch["has_foreground"] & batch["foreground"].flatten(1).any(dim=1)
+        known = with_foreground(batch)
         batch = every_nth(select(batch, right & known), self.every)
         if not len(batch["label"]):
             return

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from maskexp.attribution.segments import create_segmenter, segment_counts
 from maskexp.evaluation.base import Chart, Evaluation, Subject
-from maskexp.evaluation.subsets import check_every, every_nth, select
-from maskexp.masking.inputs import InputMasking, create_hiding
+from maskexp.evaluation.hidden_parts import ways_of_hiding
+from maskexp.evaluation.subsets import check_every, check_some, every_nth, select, with_foreground
+from maskexp.masking.inputs import InputMasking
 from maskexp.metrics.missingness import MissingnessCurve
 from maskexp.models.network import Network
 from maskexp.types import Batch, DataSpec, Prediction
@@ -56,7 +57,7 @@ class Missingness(Evaluation):
         fractions: of the segments, each in [0, 1].
         similarity: ``.npy`` file with a (classes, classes) matrix of similarities ``[predicted, label]``.
         every: judge only rows of the split that are a multiple of this; there are ``len(hiding) * len(segments) *
-            len(orders) * len(fractions)`` forward passes for each.
+            len(orders) * len(fractions)`` forward passes for each, one more per curve if 0 is none of the fractions.
         seed: of the random order, which depends on nothing else but the row.
 
     Raises:
@@ -79,11 +80,12 @@ class Missingness(Evaluation):
     ) -> None:
         super().__init__()
         check_every(every)
+        check_some(segments=segments, orders=orders, fractions=fractions)
         if unknown := sorted(set(orders) - set(get_args(Order))):
             raise ValueError(f"there is no order {unknown[0]!r}; choose {', '.join(get_args(Order))}")
         if outside := [fraction for fraction in fractions if not 0 <= fraction <= 1]:
             raise ValueError(f"a removed fraction is {outside[0]}; it must be in [0, 1]")
-        self.hiding = {name: create_hiding(name) for name in hiding}
+        self.hiding = ways_of_hiding(hiding)
         self.segmenters = {name: create_segmenter(name) for name in segments}
         self.orders, self.fractions, self.every, self.seed = tuple(orders), tuple(fractions), every, seed
         self.similarity = None if similarity is None else read_similarity(similarity)
@@ -110,7 +112,7 @@ class Missingness(Evaluation):
         """Count a batch; the prediction is not needed, each way of hiding is compared with itself."""
         batch = every_nth(batch, self.every)
         cuts = {name: segmenter(batch["image"]) for name, segmenter in self.segmenters.items()}
-        known = batch["has_foreground"] & batch["foreground"].flatten(1).any(dim=1)
+        known = with_foreground(batch)
         for order in self.orders:
             rows = (torch.ones_like(known) if order == "random" else known).nonzero()[:, 0]
             if not len(rows):
@@ -168,8 +170,8 @@ class Missingness(Evaluation):
         for way, hiding in self.hiding.items():
             predicted = []
             for fraction in self.fractions:
-                removed = (fraction * count + 1e-9).long()  # 0.57 * 100 is a little less than 57
-                visible = (ranks >= removed[:, None, None])[:, None]
+                removed = [int(fraction * n + 1e-9) for n in count.tolist()]  # 0.53 * 100 is a little less than 53
+                visible = (ranks >= torch.tensor(removed, device=ranks.device)[:, None, None])[:, None]
                 predicted.append(_predict(hiding, network, images, visible))
             reference = predicted[self.fractions.index(0.0)] if 0.0 in self.fractions else None
             if reference is None:
@@ -211,7 +213,9 @@ def read_similarity(path: str) -> Tensor:
         matrix = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise ValueError(f"{path} is no .npy file that can be read safely: {error}") from error
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not np.isfinite(matrix.astype(np.float64)).all():
+    if not isinstance(matrix, np.ndarray) or matrix.dtype.kind not in "biuf":
+        raise ValueError(f"{path} holds no array of numbers; save the similarity matrix alone, with numpy.save")
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not np.isfinite(matrix).all():
         raise ValueError(f"{path} holds {matrix.shape} values; a similarity matrix is square and finite")
     return torch.from_numpy(matrix.astype(np.float64))
 

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from typing import cast
 
 from torch import Tensor
 
 from maskexp.types import Batch
 
-__all__ = ["check_every", "every_nth", "select"]
+__all__ = ["check_every", "check_some", "every_nth", "select", "with_foreground"]
 
 
 def check_every(every: int) -> None:
     """Refuse a step that is no positive number."""
     if every < 1:
         raise ValueError(f"every is {every}; 1 takes every image, 10 one in ten")
+
+
+def check_some(**lists: Sized) -> None:
+    """Refuse lists that are empty: nothing would be judged."""
+    for name, values in lists.items():
+        if not len(values):
+            raise ValueError(f"{name} is empty, so that nothing would be judged; name at least one")
+
+
+def with_foreground(batch: Batch) -> Tensor:
+    """Return which samples have a foreground that is not empty, ``(B,)`` bool."""
+    return batch["has_foreground"] & batch["foreground"].flatten(1).any(dim=1)
 
 
 def every_nth(batch: Batch, every: int) -> Batch:

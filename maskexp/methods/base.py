@@ -51,11 +51,14 @@ class Method(LightningModule, ABC):
     The optimisation defaults are ours: AIM's are not published. Never report them as a paper's.
 
     Attributes:
+        hides_in_evaluation: whether :meth:`explain_batch` hides something of the pictures. Then it is what ``Standard``
+            counts; all other evaluations put their own questions to the network, on whole pictures.
         reads_checkpoints_of: names of other methods whose checkpoints fit this one.
         test_evaluations: what a test asks beyond :class:`~maskexp.evaluation.Standard`; set it before the test.
         charts: what the last test left to be plotted.
     """
 
+    hides_in_evaluation: bool = False
     reads_checkpoints_of: tuple[str, ...] = ()
 
     def __init__(
@@ -224,9 +227,12 @@ class Method(LightningModule, ABC):
         return result if attribution is None else result | {"attribution": attribution}
 
     def _count(self, split: Literal["val", "test"], batch: Batch) -> None:
-        prediction = self.explain_batch(batch)
-        for evaluation in self._evaluations(split):
-            evaluation.update(self, batch, prediction)
+        counted = whole = self.explain_batch(batch)
+        evaluations = self._evaluations(split)
+        if self.hides_in_evaluation and not all(isinstance(evaluation, Standard) for evaluation in evaluations):
+            whole = self.explain(batch["image"], batch["label"])
+        for evaluation in evaluations:
+            evaluation.update(self, batch, counted if isinstance(evaluation, Standard) else whole)
 
     def _report(self, split: Literal["val", "test"]) -> None:
         # Metric.compute() has already reduced over ranks: every rank logs the same numbers.

@@ -21,8 +21,9 @@ class InputMasked(ERM):
     A checkpoint of :class:`ERM` is one of this method too, so that a classifier need not be trained twice:
     ``maskexp test --ckpt_path ERM_CHECKPOINT --model InputMasked --model.hiding grey``.
 
-    The attribution is Grad-CAM of what the network saw. Further evaluations (``--evaluations``) put their own questions
-    to the network behind it, on whole pictures.
+    The attribution is Grad-CAM of what the network saw; under layer masking with a head of several layers (MobileNetV3)
+    it is taken at the average over all cells, of which the hidden ones are 0, not over the visible ones. Further
+    evaluations (``--evaluations``) put their own questions to the network behind it, on whole pictures.
 
     Args:
         hiding: way of hiding, by name (:func:`maskexp.masking.inputs.create_hiding`).
@@ -38,6 +39,7 @@ class InputMasked(ERM):
         is the ground truth is ours.
     """
 
+    hides_in_evaluation = True
     reads_checkpoints_of = ("ERM",)
 
     def __init__(

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from maskexp.metrics.functional.fixed_point import mean_of_fixed_point, to_fixed_point
-from maskexp.metrics.functional.inputs import to_real
+from maskexp.metrics.functional.inputs import check_finite, to_real
 
 __all__ = ["Contest"]
 
@@ -47,6 +47,7 @@ class Contest(Metric):
 
     def update(self, scores: Tensor) -> None:
         """Add the finite scores of a batch, ``(B, R)``, below 2**27 in magnitude."""
+        check_finite(scores, "a score")
         scores = to_fixed_point(scores)
         best = scores.amax(dim=1, keepdim=True) if self.highest_wins else scores.amin(dim=1, keepdim=True)
         winners = scores == best

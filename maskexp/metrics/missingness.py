@@ -72,8 +72,8 @@ class MissingnessCurve(Metric):
         self.correct += (predicted == label).sum(dim=1)
         self.unchanged += (predicted == reference).sum(dim=1)
         if self.similarity is not None:
-            alike = self.similarity.to(label.device)[predicted, label]
-            self.alike += to_fixed_point(alike).sum(dim=1)
+            alike = self.similarity.cpu()[predicted.cpu(), label.cpu()]
+            self.alike += to_fixed_point(alike).sum(dim=1).to(self.alike.device)
         self.count += len(label)
 
     def compute(self) -> dict[str, Tensor]:

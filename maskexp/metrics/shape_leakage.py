@@ -16,8 +16,8 @@ __all__ = ["ShapeLeakage"]
 class ShapeLeakage(Metric):
     """Accuracy with the object hidden, beside that under a mask of the same area without the object's outline.
 
-    Only images whose clean prediction is right belong here. If hiding removed the object and nothing else, no network
-    could tell its class better under the object's mask than under the other one.
+    Only images whose clean prediction is right belong here. Both masks hide as much, and only one has the silhouette;
+    but they leave different parts of the background, and where that tells the class the two differ without any leak.
 
     Args:
         num_classes: classes K.

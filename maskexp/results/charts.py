@@ -25,7 +25,10 @@ def write_charts(charts: Sequence[Chart], directory: Path) -> list[Path]:
         picture = directory / f"{each.name}.png"
         with written_whole(picture) as temporary:
             draw_chart(each).savefig(temporary)
-        with written_whole(picture.with_suffix(".csv")) as temporary, temporary.open("w", newline="") as file:
+        with (
+            written_whole(picture.with_suffix(".csv")) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+        ):
             table = csv.writer(file)
             table.writerow([each.x_label, *each.series])
             table.writerows(zip(each.x, *each.series.values(), strict=True))

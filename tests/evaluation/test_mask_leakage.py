@@ -77,10 +77,13 @@ def test_wrong_predictions_and_absent_foregrounds_do_not_count() -> None:
 
 def test_the_share_of_the_silhouette_is_the_difference_to_layer_masking() -> None:
     images, label = coloured()
-    values = judged(MaskLeakage(("black", "layer")), batch(images, label), [list(range(6))], Judged())
-    assert values["mask_leakage/black/over_layer"] == pytest.approx(
-        values["mask_leakage/black/acc_object"] - values["mask_leakage/layer/acc_object"]
-    )
+    foreground = batch(images, label)["foreground"]
+    ground = torch.eye(3)[torch.tensor(label).roll(1)][:, :, None, None]  # speaks for another class
+    images = torch.where(foreground, images, 0.1 * ground)
+    values = judged(MaskLeakage(("#ff0000", "layer")), batch(images, label), [list(range(6))], Judged())
+    assert values["mask_leakage/#ff0000/acc_object"] == pytest.approx(1 / 3)  # all are red now
+    assert values["mask_leakage/layer/acc_object"] == 0
+    assert values["mask_leakage/#ff0000/over_layer"] == pytest.approx(1 / 3)
     assert "mask_leakage/layer/over_layer" not in values
 
 

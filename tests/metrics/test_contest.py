@@ -40,6 +40,11 @@ def test_nothing_counted_is_nan() -> None:
     assert Contest(2).compute()["mean"].isnan().all()
 
 
+def test_scores_that_are_not_finite_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"a score holds NaN or infinite values in images \[1\]"):
+        Contest(2).update(torch.tensor([[0.0, 1.0], [0.5, torch.inf]]))
+
+
 def _on_ranks(rank: int, world_size: int) -> list[dict[str, list[float]]]:
     shards = ([[[4, 1], [8, 0]], [[2, 3, 5, 6, 7]]], [[], [list(range(IMAGES))]])
     return [filled(shard[rank]) for shard in shards]

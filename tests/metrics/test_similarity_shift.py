@@ -67,6 +67,22 @@ def test_lengths_do_not_matter_and_features_of_zeros_are_like_nothing() -> None:
     assert nothing == pytest.approx(own.compute()["mean"].item())
 
 
+def test_more_pairs_than_64_bits_hold_in_fixed_point() -> None:
+    """16 500 images have 136 million pairs, each with a change of 1."""
+    metric = SimilarityShift(1)
+    axes = torch.eye(2)
+    metric.update(axes[:1].expand(16500, 2), axes[torch.zeros(16500, dtype=torch.int64)][:, None] * 0)
+    assert metric.compute()["mean"].item() == 1
+
+
+@pytest.mark.parametrize("wrong", ["reference", "changed"])
+def test_features_that_are_not_finite_are_refused(wrong: str) -> None:
+    given = {"reference": torch.ones(3, 2), "changed": torch.ones(3, 1, 2)}
+    given[wrong][2] = torch.nan
+    with pytest.raises(ValueError, match=r"features holds NaN or infinite values in images \[2\] of the batch"):
+        SimilarityShift(1).update(**given)
+
+
 def test_one_image_has_no_pair() -> None:
     metric = SimilarityShift(1)
     metric.update(torch.ones(1, WIDTH), torch.ones(1, 1, WIDTH))

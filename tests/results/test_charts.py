@@ -31,7 +31,7 @@ def test_a_picture_and_a_table_stand_beside_each_other(tmp_path: Path) -> None:
 
 
 def test_named_positions_make_bars(tmp_path: Path) -> None:
-    bars = Chart("toy/bars", "patches", "cosine", ["small", "large"], {"grey": [0.5, 1.0], "layer": [0.25, np.nan]})
+    bars = Chart("toy/bars", "patches", "cosine ↑", ["small", "large"], {"grey": [0.5, 1.0], "layer": [0.25, np.nan]})
     (axes,) = draw_chart(bars).axes
     assert not axes.lines
     assert [[bar.get_height() for bar in group] for group in axes.containers] == [

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import cache, partial
+from inspect import signature
 from itertools import count
 from typing import Any, Literal
 
@@ -118,7 +120,7 @@ class MaskedFeatures(Tensor):
         rule = features.propagation.rules.get(name)
         if rule is None:
             raise NoRuleError(name)
-        return rule(*args, **kwargs)
+        return _bound(rule, name, args, kwargs)()
 
 
 def operation_name(func: Any) -> str:
@@ -141,6 +143,20 @@ def unwrap(output: Any) -> Any:
     return output
 
 
+def _bound(rule: Rule, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[], Any]:
+    """Bind arguments to a rule by torch's spellings of them."""
+    kwargs = {"dim" if key == "axis" else key: value for key, value in kwargs.items()}
+    args = (*(kwargs.pop(first) for first in ("input", "tensors") if first in kwargs), *args)
+    try:
+        _signature(rule).bind(*args, **kwargs)
+    except TypeError as error:
+        raise NoRuleError(f"{name} with other arguments than usual ({error})") from error
+    return partial(rule, *args, **kwargs)
+
+
+_signature = cache(signature)
+
+
 def _pointwise(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> MaskedFeatures:
     """Run an operation that treats each position by itself; the result is visible where all its operands are."""
     operands = [value for value in _flat((*args, *kwargs.values())) if isinstance(value, MaskedFeatures)]
@@ -151,7 +167,11 @@ def _pointwise(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mask
             raise NoRuleError(f"{operation_name(func)} of features on different grids")
         visible = visible if other.visible is visible else visible & other.visible
         margin = other.margin if margin is None else margin
+    if "out" in kwargs:
+        raise NoRuleError(f"{operation_name(func)} into another tensor")
     values = func(*(_strip(arg) for arg in args), **{key: _strip(value) for key, value in kwargs.items()})
+    if any(values is arg for arg in args):
+        raise NoRuleError(f"{operation_name(func)} in place, into a tensor that does not know what is visible")
     if values.ndim != visible.ndim or values.narrow(first.channel, 0, 1).shape != visible.shape:
         raise NoRuleError(f"{operation_name(func)} that changes the shape")
     if values is first.plain:  # in place: whoever holds these features sees the change, as without a mask

@@ -38,7 +38,8 @@ def neighbour_padding(features: Tensor, visible: Tensor, rings: int, fillable: T
             break
         with torch.no_grad():
             count = _window_sum(known.to(features.dtype))
-            weight = hidden.to(count.dtype) / (count + _EPSILON)
+            # Without a known neighbour the sum is 0; 1 / epsilon would be infinite in float16.
+            weight = hidden.to(count.dtype) / (count + _EPSILON).clamp(min=1)
             fill = _window_sum(padded.detach()).mul_(weight)
             known = known | (hidden & (count > 0))
         padded = padded + fill

@@ -23,7 +23,7 @@ POINTWISE = frozenset(
         *("mish", "tanh", "tanh_", "sigmoid", "sigmoid_", "hardtanh", "hardtanh_", "hardsigmoid", "hardswish"),
         *("hardswish_", "hardsigmoid_", "softplus", "clamp", "clamp_", "dropout", "dropout2d"),
         # arithmetic; the sum of a residual block is visible where both its branches are
-        *("add", "add_", "sub", "sub_", "rsub", "mul", "mul_", "div", "div_", "neg", "addcmul"),
+        *("add", "add_", "sub", "sub_", "rsub", "__rsub__", "mul", "mul_", "div", "div_", "neg", "addcmul"),
         *("maximum", "minimum", "ge", "gt", "le", "lt"),
         # the same values in another form
         *("float", "half", "bfloat16", "to", "type", "clone", "contiguous", "detach"),
@@ -150,6 +150,7 @@ RULES: dict[str, Rule] = {
     "chunk": chunk,
     "cat": concatenate,
     "concat": concatenate,
+    "concatenate": concatenate,
     **windows.RULES,
 }
 """What to do for an operation on masked features, by the operation's name."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from maskexp.metrics.functional.inputs import real_dtype, to_real
 
-__all__ = ["from_fixed_point", "mean_of_fixed_point", "to_fixed_point"]
+__all__ = ["SCALE", "from_fixed_point", "mean_of_fixed_point", "to_fixed_point"]
 
 SCALE = 2**36
 

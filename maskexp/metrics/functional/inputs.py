@@ -8,6 +8,7 @@ from torch import Tensor
 __all__ = [
     "batch_of_foregrounds",
     "batch_of_maps",
+    "check_finite",
     "check_unit_range",
     "finite_maps",
     "minmax_normalize",
@@ -26,6 +27,19 @@ def real_dtype(device: torch.device) -> torch.dtype:
 def to_real(values: Tensor) -> Tensor:
     """Convert values of any type to the widest floating point type of their device."""
     return values.to(real_dtype(values.device))
+
+
+def check_finite(values: Tensor, name: str) -> None:
+    """Refuse values ``(B, ...)`` of which one is NaN or infinite.
+
+    Raises:
+        ValueError: if so.
+    """
+    if not bool(values.isfinite().all()):
+        bad = (~values.isfinite()).flatten(1).any(dim=1).nonzero().flatten().tolist()
+        raise ValueError(
+            f"{name} holds NaN or infinite values in images {bad} of the batch; look for a diverged network"
+        )
 
 
 def batch_of_maps(values: Tensor, name: str = "attribution") -> Tensor:
@@ -49,11 +63,8 @@ def finite_maps(values: Tensor, name: str = "attribution") -> Tensor:
     elif values.itemsize < 4:
         values = values.float()
     # A NaN or infinity survives the sum, which costs a fiftieth of looking at each value; a sum can also overflow.
-    if values.numel() and not bool(values.sum().isfinite()) and not bool(values.isfinite().all()):
-        bad = (~values.isfinite()).flatten(1).any(dim=1).nonzero().flatten().tolist()
-        raise ValueError(
-            f"{name} holds NaN or infinite values in images {bad} of the batch; look for a diverged network"
-        )
+    if values.numel() and not bool(values.sum().isfinite()):
+        check_finite(values, name)
     return values
 
 

@@ -137,9 +137,10 @@ def test_works_under_inference_mode_and_autocast() -> None:
     expected = LayerMasking()(made, images, visible)
     with torch.inference_mode():
         assert torch.equal(LayerMasking()(made, images, visible), expected)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        half = LayerMasking()(made, images, visible)
-    torch.testing.assert_close(half.float(), expected, rtol=0.1, atol=0.1)
+    for dtype in (torch.bfloat16, torch.float16):
+        with torch.autocast("cpu", dtype=dtype):
+            half = LayerMasking()(made, images, visible)
+        torch.testing.assert_close(half.float(), expected, rtol=0.1, atol=0.1)
 
 
 def test_weights_and_hooks_are_left_alone() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -174,3 +176,44 @@ def test_in_place_operations_change_what_others_hold() -> None:
             return kept
 
     assert torch.equal(_run(InPlace(), [[1.0, -1.0, NAN]]), torch.tensor([[[[3.0, 0.0, 0.0]]]]))
+
+
+class Spelled(nn.Module):
+    """One convolution, then an operation in another spelling."""
+
+    def __init__(self, operation: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.conv, self.operation = nn.Conv2d(3, 4, 3, padding=1), operation
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.operation(self.conv(images))
+
+
+@pytest.mark.parametrize(
+    ("usual", "other"),
+    [
+        (lambda x: x.mean((2, 3)), lambda x: x.mean(axis=(2, 3))),
+        (lambda x: torch.cat([x, x], 1).mean((2, 3)), lambda x: torch.cat(tensors=[x, x], axis=1).mean((2, 3))),
+        (lambda x: torch.cat([x, x], 1).mean((2, 3)), lambda x: torch.concatenate([x, x], dim=1).mean((2, 3))),
+        (lambda x: torch.rsub(x, 1).mean((2, 3)), lambda x: (1 - x).mean((2, 3))),
+        (lambda x: torch.flatten(x, 1), lambda x: torch.flatten(input=x, start_dim=1)),
+    ],
+)
+def test_spellings_of_arguments_do_not_matter(usual: Callable[..., Tensor], other: Callable[..., Tensor]) -> None:
+    images, visible = torch.rand(2, 3, 8, 8), torch.rand(2, 1, 8, 8) > 0.9
+    made, same = Spelled(usual).eval(), Spelled(other).eval()
+    same.conv = made.conv
+    assert torch.equal(LayerMasking()(made, images, visible), LayerMasking()(same, images, visible))
+
+
+@pytest.mark.parametrize(
+    ("operation", "named"),
+    [
+        (lambda x: torch.zeros_like(x.detach().as_subclass(Tensor)).add_(x).mean((2, 3)), "add_ in place"),
+        (lambda x: torch.add(x, x, out=torch.empty(2, 4, 8, 8)).mean((2, 3)), "add into another tensor"),
+        (lambda x: x.permute(dims=(0, 2, 3, 1)), "permute with other arguments than usual"),
+    ],
+)
+def test_what_would_lose_the_mask_is_refused(operation: Callable[[Tensor], Tensor], named: str) -> None:
+    with pytest.raises(ValueError, match=named):
+        LayerMasking()(Spelled(operation).eval(), torch.rand(2, 3, 8, 8), torch.rand(2, 1, 8, 8) > 0.5)
