@@ -96,13 +96,16 @@ class DynConv(Method):
             self.sparse_below,
         )
 
-    def on_train_epoch_start(self) -> None:
-        """Set temperature and noise of the epoch."""
-        super().on_train_epoch_start()
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> int | None:
+        """Set temperature and noise of the epoch.
+
+        At each batch, because a training that is resumed inside an epoch never sees that epoch's start.
+        """
         binarizer = cast(DynConvNetwork, self.network).binarizer
         milestones = [round(share * self.epochs) for share in self.temperature_milestones]
         binarizer.temperature = self.temperatures[bisect_right(milestones, self.current_epoch)]
         binarizer.train_noise = self.current_epoch <= self.noise_until * self.epochs
+        return super().on_train_batch_start(batch, batch_idx)
 
     def objective(self, prediction: Prediction, batch: Batch) -> dict[str, Tensor]:
         """Return the cross-entropy, the network's and the blocks' budget losses."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
 import torch
 import torch.nn.functional as F
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from maskexp.data import SyntheticBirds
 from maskexp.methods import DynConv
@@ -64,7 +66,7 @@ def test_blocks_are_bound_at_first_and_the_network_always(epoch: int, upper: flo
 )
 def test_temperature_and_noise_follow_the_released_code(epoch: int, temperature: float, noise: bool) -> None:
     chosen = method(epoch, temperatures=[5.0, 2.5, 1.0], temperature_milestones=[0.3, 0.6])
-    chosen.on_train_epoch_start()
+    chosen.on_train_batch_start({}, 0)  # type: ignore[typeddict-item]
     binarizer = chosen.network.binarizer
     assert (binarizer.temperature, binarizer.train_noise) == (temperature, noise)
     once, twice = (chosen.network.train()(IMAGES).masks for _ in range(2))
@@ -73,7 +75,23 @@ def test_temperature_and_noise_follow_the_released_code(epoch: int, temperature:
 
 def test_the_schedules_need_a_bounded_training() -> None:
     with pytest.raises(ValueError, match=r"DynConv anneals .* set trainer\.max_epochs"):
-        method(max_epochs=-1).on_train_epoch_start()
+        method(max_epochs=-1).on_train_batch_start({}, 0)  # type: ignore[typeddict-item]
+
+
+def test_a_training_resumed_inside_an_epoch_has_that_epoch_s_temperature_and_noise(
+    birds: SyntheticBirds, trainer: Callable[..., Trainer], tmp_path: Path
+) -> None:
+    options: dict[str, Any] = {"temperatures": [5.0, 2.0], "temperature_milestones": [0.5], "noise_until": 0.0}
+    saving = ModelCheckpoint(tmp_path, "{step}", save_top_k=-1, every_n_train_steps=1)
+    trainer(max_epochs=2, limit_val_batches=0, enable_checkpointing=True, callbacks=[saving]).fit(
+        DynConv(**SMALL, **options), birds
+    )
+    resumed = DynConv(**SMALL, **options)
+    run = trainer(max_epochs=2, limit_val_batches=0)
+    run.fit(resumed, birds, ckpt_path=tmp_path / "step=3.ckpt")  # one of the two batches of the second epoch is left
+    assert run.global_step == 4
+    binarizer = cast(DynConvNetwork, resumed.network).binarizer
+    assert (binarizer.temperature, binarizer.train_noise) == (2.0, False)
 
 
 @pytest.mark.parametrize(
