@@ -40,8 +40,8 @@ class DynConv(Method):
         temperature_milestones: shares of the epochs at which the next temperature begins (released code for ImageNet:
             0.3 and 0.6).
         noise_until: share of the epochs after which training draws no more noise (released code: 0.8).
-        sparse_below: in evaluation, compute blocks at their active positions alone where these are at most this share;
-            0 computes all densely. See :meth:`DynConvNetwork.sparse_inference
+        sparse_below: in evaluation, compute a block at its active positions alone where its masks leave at most this
+            share of its MACs; 0 computes all densely. See :meth:`DynConvNetwork.sparse_inference
             <maskexp.models.DynConvNetwork.sparse_inference>`.
         kwargs: arguments of :class:`~maskexp.methods.base.Method`.
 

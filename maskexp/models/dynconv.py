@@ -74,8 +74,8 @@ class DynConvNetwork(Network):
         The result equals the dense one up to rounding, as long as no mask logit is so near 0 that rounding decides it.
 
         Args:
-            below: share of active positions of the dilated mask, over the batch, up to which a block is computed
-                sparsely: 1 always, 0 never.
+            below: share of its multiply-accumulates, over the batch and counted as the budget counts them, that a
+                block's masks leave, up to which it is computed sparsely: 1 always, 0 never.
 
         Raises:
             ValueError: if ``below`` is not in [0, 1], or a block has layers that mix positions.
@@ -128,10 +128,17 @@ class DynConvNetwork(Network):
         return self.resnet.backbone_parameters()
 
     def _run(self, block: ResidualBlock, features: Tensor, mask: Tensor, dilated: Tensor) -> Tensor:
-        if not self.training and self.sparse_below > 0 and dilated.mean() <= self.sparse_below:
+        if not self.training and self.sparse_below > 0 and self._is_sparse(block.macs, mask, dilated):
             return block.forward_sparse(features, mask)
         output: Tensor = block(features, mask)
         return output
+
+    def _is_sparse(self, macs: PositionMACs, mask: Tensor, dilated: Tensor) -> bool:
+        """Return whether the masks leave at most the share ``sparse_below`` of a block's multiply-accumulates."""
+        # In integers, so that rounding makes no full mask more than full.
+        spent = mask.count_nonzero() * macs.mask + dilated.count_nonzero() * macs.dilated
+        whole = mask.numel() * macs.mask + dilated.numel() * macs.dilated
+        return spent.item() <= self.sparse_below * whole
 
 
 def _block_macs(block: ResidualBlock, unit: DynConvEstimator, mask: Tensor, dilated: Tensor) -> Tensor:

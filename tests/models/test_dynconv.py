@@ -155,6 +155,19 @@ def test_only_blocks_below_the_share_are_sparse_and_only_in_evaluation() -> None
     assert calls == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize(("below", "sparse"), [(0.31, False), (0.32, True)])
+def test_the_share_is_that_of_the_block_s_macs(below: float, sparse: bool) -> None:
+    model = network(sparse_below=below)
+    masks = constant_masks(model, 1.0)
+    masks[0].zero_()
+    masks[0][:, 0, 1::4, 1::4] = 1  # a sixteenth of the positions, nine sixteenths of the dilated ones
+    assert model.resnet.blocks[0].macs.dilated == model.resnet.blocks[0].macs.mask  # so that they cost 10 / 32
+    calls: list[nn.Module] = []
+    model.resnet.blocks[0].first.register_forward_hook(lambda module, *_: calls.append(module))
+    model(IMAGES, masks)
+    assert (not calls) == sparse
+
+
 @pytest.mark.parametrize("share", [-0.1, 1.5])
 def test_an_impossible_share_is_refused(share: float) -> None:
     with pytest.raises(ValueError, match=r"sparse_below is .* must lie in \[0, 1\]"):
