@@ -6,7 +6,7 @@ normalises them with the statistics of its own weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import safetensors
 import safetensors.torch
 import timm
 import torch
+from timm.models import PretrainedCfg
 from torch import Tensor, nn
 
 import maskexp.models.small  # noqa: F401  registers small_convnet with timm
@@ -36,7 +37,8 @@ def create_timm(name: str, weights: str | None, image_size: tuple[int, int], **o
         weights: ``timm`` for the hub's default weights, a path to a ``.safetensors`` or PyTorch state dictionary with
             timm's names, or None for random weights.
         image_size: (height, width), for networks that are built for one size.
-        options: further arguments of :func:`timm.create_model`.
+        options: further arguments of :func:`timm.create_model`; with ``num_classes`` the head is new unless the weights
+            have one for as many classes.
 
     Raises:
         ValueError: if no such network exists, or the file does not fit it.
@@ -52,7 +54,11 @@ def create_timm(name: str, weights: str | None, image_size: tuple[int, int], **o
     if weights is not None:
         options["pretrained"] = True
         if weights != HUB:
-            options["pretrained_cfg_overlay"] = {"state_dict": read_state_dict(weights)}
+            state = read_state_dict(weights)
+            options["pretrained_cfg_overlay"] = {"state_dict": state}
+            classes = _classes(state, config)
+            if "num_classes" in options and classes is not None:  # timm keeps a head of as many classes as it is told
+                options["pretrained_cfg_overlay"]["num_classes"] = classes
         elif adapt is not None:
             raise ValueError(f"timm's hub has no weights for {name!r}; give a file or weights: null")
     try:
@@ -173,6 +179,13 @@ def read_state_dict(path: str) -> dict[str, Tensor]:
     content = load_tensors(path)
     state: dict[str, Tensor] = content.get("state_dict", content)
     return state
+
+
+def _classes(state: Mapping[str, Tensor], config: PretrainedCfg | None) -> int | None:
+    """Return for how many classes the head of a state dictionary is, or None if it has none under timm's name."""
+    name = config.classifier if config is not None else None
+    head = state.get(f"{name if isinstance(name, str) else name[0]}.weight") if name else None
+    return None if head is None else len(head)
 
 
 def _stride_in_first_convolution(network: nn.Module) -> None:

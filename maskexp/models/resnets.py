@@ -125,10 +125,15 @@ def _create_torchvision(name: str, num_classes: int, weights: str | None) -> nn.
     known = [model for model in torchvision.models.list_models(torchvision.models) if "resne" in model]
     if own not in known:
         raise ValueError(f"torchvision has no ResNet called {own!r}; choose one of {', '.join(known)}")
-    network: Any = torchvision.models.get_model(own, weights="DEFAULT" if weights == HUB else None)
-    if weights is not None and weights != HUB:
+    network: Any
+    if weights is None or weights == HUB:
+        network = torchvision.models.get_model(own, weights="DEFAULT" if weights == HUB else None)
+    else:
+        state = read_state_dict(weights)
+        head = {"num_classes": len(state["fc.weight"])} if "fc.weight" in state else {}
+        network = torchvision.models.get_model(own, weights=None, **head)
         try:
-            network.load_state_dict(read_state_dict(weights))
+            network.load_state_dict(state)
         except RuntimeError as error:
             raise ValueError(f"the weights {weights!r} do not fit the network {name!r}: {error}") from error
     if num_classes != network.fc.out_features:

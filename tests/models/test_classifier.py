@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -22,6 +24,17 @@ def test_logits_are_timms_and_follow_from_the_features(name: str) -> None:
     assert prediction.features is not None
     assert torch.equal(prediction.logits, network.network(network.normalize(IMAGES)))
     assert torch.equal(prediction.logits, network.classify(prediction.features))
+
+
+@pytest.mark.parametrize("name", ["test_vit", "test_resnet", "test_convnext", "small_convnet"])
+def test_a_file_keeps_its_head_for_as_many_classes(name: str, tmp_path: Path) -> None:
+    source, file = classifier(name).network, str(tmp_path / "weights.pt")
+    torch.save(source.state_dict(), file)
+    same, other, hub_s = (Classifier(name, classes, file, (64, 64)).network for classes in (3, 5, 1000))
+    assert all(map(torch.equal, same.state_dict().values(), source.state_dict().values()))
+    assert (other.get_classifier().out_features, hub_s.get_classifier().out_features) == (5, 1000)
+    first = next(iter(source.state_dict()))
+    assert torch.equal(other.state_dict()[first], source.state_dict()[first])
 
 
 def test_each_block_of_a_vision_transformer_runs_once() -> None:

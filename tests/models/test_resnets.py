@@ -52,6 +52,22 @@ def test_it_is_torchvision_s_network(name: str, tmp_path: Path) -> None:
     assert ResNet(f"torchvision/{name}", 3, str(tmp_path / "weights.pt")).head.out_features == 3
 
 
+@pytest.mark.parametrize("name", ["torchvision/resnet18", "test_resnet"])
+def test_a_file_keeps_its_head_for_as_many_classes(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "weights.pt"
+    plain = (
+        create_timm(name, None, (64, 64), num_classes=7)
+        if name == "test_resnet"
+        else torchvision.models.get_model(name.removeprefix("torchvision/"), num_classes=7)
+    )
+    torch.save(plain.state_dict(), file)
+    assert torch.equal(ResNet(name, 7, str(file)).head.weight, plain.get_parameter("fc.weight"))
+    for classes in (3, 1000):
+        network = ResNet(name, classes, str(file))
+        assert network.head.out_features == classes
+        assert torch.equal(network.blocks[0].first[0].weight, plain.get_parameter("layer1.0.conv1.weight"))
+
+
 @pytest.mark.parametrize("name", ["test_resnet", "torchvision/resnet18", "resnet50_v1", "resnet26d"])
 def test_multiply_accumulates_are_those_that_a_counter_sees(name: str) -> None:
     network = ResNet(name, 7, weights=None, image_size=(64, 64)).eval()
