@@ -1,4 +1,4 @@
-"""From mask logits to binary masks: Gumbel noise and a straight-through gradient.
+"""From mask logits to binary masks: Gumbel noise and a straight-through gradient; and masks given in their place.
 
 Noise, sigmoid and threshold run in fp32 with autocast off: bf16 has too few values for the noise, and
 ``log(u)`` underflows in fp16.
@@ -6,6 +6,7 @@ Noise, sigmoid and threshold run in fp32 with autocast off: bf16 has too few val
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -46,6 +47,32 @@ def binarize(logits: Tensor, *, temperature: float = 1.0, noise: bool = True) ->
         soft = torch.sigmoid(activation / temperature)
         hard = (activation >= 0).float()
         return hard + (soft - soft.detach())
+
+
+def given_mask(masks: Sequence[Tensor], number: int, count: int, shape: Sequence[int]) -> Tensor:
+    """Return one of the masks that take the place of a network's own.
+
+    Args:
+        masks: all of them.
+        number: which one, from 0.
+        count: how many masks the network has.
+        shape: ``(B, C, h, w)`` of the features that the mask acts on.
+
+    Returns:
+        ``(B, 1, h, w)`` float32 mask.
+
+    Raises:
+        ValueError: if there are more or fewer masks, or this one lies on another grid.
+    """
+    if len(masks) != count:
+        raise ValueError(f"{len(masks)} masks were given, but the network has {count}; give one in the place of each")
+    own = (shape[0], 1, *shape[2:])
+    if masks[number].shape != own:
+        raise ValueError(
+            f"mask {number + 1} of {count} has the shape {tuple(masks[number].shape)}, but the network's own is {own}"
+            "; give one value for each image and position"
+        )
+    return masks[number].float()
 
 
 class GumbelBinarizer(nn.Module):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from maskexp.masking import AIMEstimator, GumbelBinarizer, check_share, merge_masks, run_masked, upsample_nearest
-from maskexp.masking.binarize import GumbelForm
+from maskexp.masking.binarize import GumbelForm, given_mask
 from maskexp.models.backbones import HUB, Backbone
 from maskexp.models.network import Network
 from maskexp.models.pooling import Pooling, check_pooling, pool_features
@@ -122,10 +122,15 @@ class AIMNetwork(Network):
         Returns:
             A prediction whose ``masks`` are B_l, deepest stage first; ``attribution`` is their union on the finest
             grid; ``features`` is the fused map P; ``extras["stage_logits"]`` holds the logits of the stage classifiers.
+
+        Raises:
+            ValueError: if there are more or fewer ``masks``, or one lies on another grid.
         """
         features = self.backbone(images)[::-1]
         if masks is None:
             masks = self._masks(features)
+        else:
+            masks = [given_mask(masks, stage, len(features), feature.shape) for stage, feature in enumerate(features)]
         sparse = [self._masked(*stage) for stage in zip(self.branches, features, masks, strict=True)]
 
         fused = sparse[0]

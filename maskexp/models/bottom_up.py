@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from maskexp.masking import AIMEstimator, GumbelBinarizer, intersect_masks
-from maskexp.masking.binarize import GumbelForm
+from maskexp.masking.binarize import GumbelForm, given_mask
 from maskexp.models.backbones import HUB
 from maskexp.models.network import Network
 from maskexp.models.pooling import Pooling, check_pooling, pool_features
@@ -93,11 +93,18 @@ class BottomUpNetwork(Network):
         Returns:
             A prediction whose ``masks`` are B_l, deepest stage first, as AIM's; ``attribution`` is their intersection
             on the finest grid (ours: what passes every mask); ``features`` is the masked map of the last stage.
+
+        Raises:
+            ValueError: if there are more or fewer ``masks``, or one lies on another grid.
         """
         used: list[Tensor] = []
 
         def mask_stage(stage: int, features: Tensor) -> Tensor:
-            used.append(self.binarizer(self.estimators[stage](features)) if masks is None else masks[-1 - stage])
+            if masks is None:
+                mask = self.binarizer(self.estimators[stage](features))
+            else:
+                mask = given_mask(masks, self.masked_stages - 1 - stage, self.masked_stages, features.shape)
+            used.append(mask)
             return features * used[-1].to(features.dtype)
 
         features = self.backbone(images, mask_stage)[-1]

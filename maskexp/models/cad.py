@@ -12,6 +12,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from maskexp.masking import CADEstimator, GumbelBinarizer
+from maskexp.masking.binarize import given_mask
 from maskexp.models.backbones import HUB
 from maskexp.models.network import Network
 from maskexp.models.residual_blocks import ResidualBlock, without_stride
@@ -71,12 +72,15 @@ class CADNetwork(Network):
         Returns:
             A prediction with one mask, 1 for high resolution, which is its ``attribution``; ``features`` is the mixed
             map at stride 8; ``extras["mask_logits"]``, ``(B, 2, H / 16, W / 16)``, has the logit of *low* second.
+
+        Raises:
+            ValueError: if there are more or fewer ``masks``, or the one lies on another grid.
         """
         shared = self.resnet.begin(images)
         for stage in self.resnet.stages[:2]:
             shared = stage(shared)
         logits = self.estimator(shared)
-        mask = 1 - self.binarizer(logits) if masks is None else masks[0]
+        mask = 1 - self.binarizer(logits) if masks is None else given_mask(masks, 0, 1, logits.shape)
 
         high, low = self.high(shared), self.resnet.stages[3](self.resnet.stages[2](shared))
         size = (high.shape[-2], high.shape[-1])

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from maskexp.masking import DynConvEstimator, GumbelBinarizer, PositionMACs, average_masks, check_share
+from maskexp.masking.binarize import given_mask
 from maskexp.models.backbones import HUB
 from maskexp.models.network import Network
 from maskexp.models.residual_blocks import ResidualBlock
@@ -98,13 +99,20 @@ class DynConvNetwork(Network):
             blocks that a position was worth (ours); ``features`` is the output of the last block;
             ``extras["dilated"]`` holds the dilated masks and ``extras["macs"]``, ``(B,)``, the multiply-accumulates
             that each image asks for, with all convolutions and linear layers.
+
+        Raises:
+            ValueError: if there are more or fewer ``masks``, or one lies on another grid.
         """
         features = self.resnet.begin(images)
         used, dilated = list[Tensor](), list[Tensor]()
         macs = features.new_full((len(images),), self.resnet.fixed_macs(images.shape[-2:]), dtype=torch.float32)
         for number, block in enumerate(self.resnet.blocks):
             unit = cast(DynConvEstimator, self.units[number])
-            mask = self.binarizer(unit(features)) if masks is None else masks[number]
+            if masks is None:
+                mask = self.binarizer(unit(features))
+            else:
+                grid = block.convolved_size(features.shape[-2:])
+                mask = given_mask(masks, number, self.masked_stages, (len(images), 1, *grid))
             wide = block.dilate(mask, features.shape[-2:])
             features = self._run(block, features, mask, wide)
             macs += _block_macs(block, unit, mask, wide)

@@ -94,6 +94,10 @@ class ResidualBlock(nn.Module):
         """
         return dilate_mask(mask, convolutions(self.rest)[0], convolved_size(size, convolutions(self.first)[0]))
 
+    def convolved_size(self, size: Sequence[int]) -> tuple[int, int]:
+        """Return (height, width) of the output for an input of (height, width) ``size``."""
+        return convolved_size(convolved_size(size, convolutions(self.first)[0]), convolutions(self.rest)[0])
+
     def shortcut_macs(self, size: Sequence[int]) -> int:
         """Return multiply-accumulates of the shortcut for an output of ``size``."""
         return size[0] * size[1] * sum(conv.weight.numel() for conv in convolutions(self.shortcut))

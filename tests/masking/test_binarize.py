@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from maskexp.masking import GumbelBinarizer, binarize
+from maskexp.masking.binarize import given_mask
 
 
 @pytest.fixture(autouse=True)
@@ -79,3 +80,26 @@ def test_a_schedule_may_switch_the_noise_of_training_off() -> None:
     assert not torch.equal(binarizer(logits), binarizer(logits))
     binarizer.train_noise = False
     assert torch.equal(binarizer(logits), (logits >= 0).float())
+
+
+def test_given_masks_become_float32() -> None:
+    given = [torch.ones(2, 1, 3, 4), torch.rand(2, 1, 6, 8) > 0.5]
+    assert torch.equal(given_mask(given, 1, 2, (2, 16, 6, 8)), given[1].float())
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([], "0 masks were given, but the network has 2"),
+        ([torch.ones(2, 1, 6, 8)] * 3, "3 masks were given, but the network has 2"),
+        (
+            [torch.ones(2, 1, 6, 8), torch.ones(2, 1, 3, 4)],
+            r"mask 2 of 2 has the shape \(2, 1, 3, 4\), but .* \(2, 1, 6",
+        ),
+        ([torch.ones(2, 1, 6, 8), torch.ones(1, 1, 6, 8)], r"mask 2 of 2 has the shape \(1, 1, 6, 8\)"),
+        ([torch.ones(2, 1, 6, 8), torch.ones(2, 6, 8)], r"mask 2 of 2 has the shape \(2, 6, 8\)"),
+    ],
+)
+def test_given_masks_of_another_count_or_grid_are_refused(given: list[torch.Tensor], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        given_mask(given, 1, 2, (2, 16, 6, 8))
