@@ -6,6 +6,7 @@ Noise, sigmoid and threshold run in fp32 with autocast off: bf16 has too few val
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -87,13 +88,13 @@ class GumbelBinarizer(nn.Module):
         train_noise: draw in training; a schedule may switch it off.
 
     Raises:
-        ValueError: if the temperature is not positive or the form is unknown.
+        ValueError: if the temperature is not positive and finite or the form is unknown.
     """
 
     def __init__(self, form: GumbelForm = "sigmoid", temperature: float = 1.0, eval_noise: bool = False) -> None:
         super().__init__()
-        if temperature <= 0:
-            raise ValueError(f"the Gumbel temperature is {temperature}; it must be greater than 0")
+        if not 0 < temperature < math.inf:
+            raise ValueError(f"the Gumbel temperature is {temperature}; it must be greater than 0 and finite")
         if form not in ("sigmoid", "softmax2"):
             raise ValueError(f"unknown Gumbel form {form!r}; choose sigmoid or softmax2")
         self.form = form

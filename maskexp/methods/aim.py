@@ -9,6 +9,7 @@ classifier on that stage's sparse features; the merged head has a cross-entropy 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -35,6 +36,9 @@ class AIM(StageMasked):
             at most this share; 0 computes all densely.
         kwargs: arguments of :class:`~maskexp.methods.stage_masked.StageMasked`, ``stages`` and ``tau`` among them, and
             of :class:`~maskexp.methods.base.Method`.
+
+    Raises:
+        ValueError: if a weight is negative or infinite, or an argument of its base is impossible.
     """
 
     def __init__(
@@ -48,6 +52,9 @@ class AIM(StageMasked):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        for name, weight in (("merged_weight", merged_weight), ("stage_weight", stage_weight)):
+            if not 0 <= weight < math.inf:
+                raise ValueError(f"{name} is {weight}; it must be at least 0 and finite")
         self.merged_weight = merged_weight
         self.stage_weight = stage_weight
         self.network_options: dict[str, Any] = self.mask_options | {

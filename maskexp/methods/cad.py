@@ -9,6 +9,7 @@ evaluation too; here both are options, and the default is one mask for both and 
 
 from __future__ import annotations
 
+import math
 from inspect import signature
 from typing import Any, cast
 
@@ -39,7 +40,7 @@ class CAD(Method):
         kwargs: arguments of :class:`~maskexp.methods.base.Method`.
 
     Raises:
-        ValueError: if ``low_res_active`` is not in [0, 1] or ``area_weight`` is negative.
+        ValueError: if ``low_res_active`` is not in [0, 1] or ``area_weight`` is negative or infinite.
     """
 
     def __init__(
@@ -56,8 +57,10 @@ class CAD(Method):
             raise ValueError(
                 f"low_res_active is {low_res_active}; the share of cells at low resolution must lie in [0, 1]"
             )
-        if area_weight < 0:
-            raise ValueError(f"area_weight is {area_weight}; it must be at least 0, which leaves the area loss out")
+        if not 0 <= area_weight < math.inf:
+            raise ValueError(
+                f"area_weight is {area_weight}; it must be at least 0, which leaves the area loss out, and finite"
+            )
         self.low_res_active = low_res_active
         self.area_weight = area_weight
         self.resample_area = resample_area

@@ -9,6 +9,7 @@ of MACs :math:`P` of all blocks, and :math:`L_{block}` keeping each block betwee
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from inspect import signature
@@ -46,8 +47,8 @@ class DynConv(Method):
         kwargs: arguments of :class:`~maskexp.methods.base.Method`.
 
     Raises:
-        ValueError: if ``budget`` or a share is not in [0, 1], or the temperatures are not positive and one more than
-            their milestones.
+        ValueError: if ``budget`` or a share is not in [0, 1], ``budget_weight`` is negative or infinite, or the
+            temperatures are not positive, finite and one more than their milestones.
     """
 
     def __init__(
@@ -63,8 +64,8 @@ class DynConv(Method):
         super().__init__(**kwargs)
         if not 0 <= budget <= 1:
             raise ValueError(f"budget is {budget}; the share of the blocks' MACs must lie in [0, 1]")
-        if budget_weight < 0:
-            raise ValueError(f"budget_weight is {budget_weight}; it must be at least 0")
+        if not 0 <= budget_weight < math.inf:
+            raise ValueError(f"budget_weight is {budget_weight}; it must be at least 0 and finite")
         shares = [*temperature_milestones, noise_until]
         if not all(0 <= share <= 1 for share in shares):
             raise ValueError(f"temperature_milestones and noise_until are {shares}; shares of epochs lie in [0, 1]")
@@ -75,8 +76,8 @@ class DynConv(Method):
                 f"{len(temperatures)} temperatures and {len(temperature_milestones)} temperature_milestones; there "
                 "must be one temperature more than milestones"
             )
-        if min(temperatures) <= 0:
-            raise ValueError(f"temperatures are {list(temperatures)}; each must be greater than 0")
+        if not all(0 < temperature < math.inf for temperature in temperatures):
+            raise ValueError(f"temperatures are {list(temperatures)}; each must be greater than 0 and finite")
         self.budget = budget
         self.budget_weight = budget_weight
         self.temperatures = temperatures

@@ -2,6 +2,7 @@ r"""What AIM and its bottom-up ablation share: masks on a backbone's last stages
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from inspect import signature
 from typing import Any
@@ -39,7 +40,8 @@ class StageMasked(Method):
         kwargs: arguments of :class:`~maskexp.methods.base.Method`.
 
     Raises:
-        ValueError: if ``tau`` is not in (0, 1], ``area_weight`` is negative, or ``anneal_fraction`` not in [0, 1].
+        ValueError: if ``tau`` is not in (0, 1], ``area_weight`` is negative or infinite, or ``anneal_fraction`` is not
+            in [0, 1].
     """
 
     def __init__(
@@ -61,8 +63,10 @@ class StageMasked(Method):
         super().__init__(**kwargs)
         if not 0 < tau <= 1:
             raise ValueError(f"tau is {tau}; the target active fraction must lie in (0, 1]")
-        if area_weight < 0:
-            raise ValueError(f"area_weight is {area_weight}; it must be at least 0, which leaves the area loss out")
+        if not 0 <= area_weight < math.inf:
+            raise ValueError(
+                f"area_weight is {area_weight}; it must be at least 0, which leaves the area loss out, and finite"
+            )
         if not 0 <= anneal_fraction <= 1:
             raise ValueError(f"anneal_fraction is {anneal_fraction}; it must lie in [0, 1]")
         self.stages = stages

@@ -71,6 +71,8 @@ def test_form_says_how_many_logits_it_needs(form: str, channels: int) -> None:
 def test_bad_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="temperature is 0"):
         GumbelBinarizer(temperature=0)
+    with pytest.raises(ValueError, match="temperature is nan"):
+        GumbelBinarizer(temperature=float("nan"))
     with pytest.raises(ValueError, match="choose sigmoid or softmax2"):
         GumbelBinarizer("softmax3")  # type: ignore[arg-type]
 

@@ -59,6 +59,13 @@ def test_impossible_area_is_refused(tau: float) -> None:
         AIM(tau=tau, **SMALL)
 
 
+@pytest.mark.parametrize("name", ["merged_weight", "stage_weight"])
+@pytest.mark.parametrize("weight", [-1.0, float("nan")])
+def test_impossible_weights_are_refused(name: str, weight: float) -> None:
+    with pytest.raises(ValueError, match=rf"{name} is {weight}; it must be at least 0 and finite"):
+        AIM(**SMALL | {name: weight})
+
+
 def test_impossible_annealing_is_refused() -> None:
     with pytest.raises(ValueError, match="anneal_fraction is 2"):
         AIM(anneal_fraction=2, **SMALL)
