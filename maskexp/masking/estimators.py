@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 
@@ -63,6 +66,39 @@ class AIMEstimator(nn.Module):
             hidden = hidden + self.global_branch(hidden.mean(dim=(2, 3), keepdim=True))
         logits: Tensor = self.logits(hidden)
         return logits
+
+
+def stage_estimators(
+    channels: Sequence[int],
+    reduction: int,
+    blocks: int,
+    global_branch: bool,
+    logit_channels: int,
+    initial_bias: float,
+) -> nn.ModuleList:
+    """Return an :class:`AIMEstimator` for each of several stages.
+
+    Args:
+        channels: channels of the features of each stage.
+        reduction: hidden width of an estimator is its channels divided by this, at least 8.
+        blocks: see :class:`AIMEstimator`, as the arguments that follow.
+        global_branch: whether the pooled vector is added.
+        logit_channels: 1 or 2, as the binariser asks.
+        initial_bias: bias of the last layer towards *active*.
+
+    Raises:
+        ValueError: if ``reduction`` is less than 1, ``blocks`` less than 0, or ``initial_bias`` no number.
+    """
+    if reduction < 1:
+        raise ValueError(f"estimator_reduction is {reduction}; the channels are divided by it, so give at least 1")
+    if blocks < 0:
+        raise ValueError(f"estimator_blocks is {blocks}; give at least 0, which leaves the residual blocks out")
+    if not math.isfinite(initial_bias):
+        raise ValueError(f"initial_bias is {initial_bias}; it must be a finite number, such as 2.0")
+    return nn.ModuleList(
+        AIMEstimator(count, max(count // reduction, 8), blocks, global_branch, logit_channels, initial_bias)
+        for count in channels
+    )
 
 
 class DynConvEstimator(nn.Module):

@@ -12,11 +12,12 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from maskexp.masking import AIMEstimator, GumbelBinarizer, check_share, merge_masks, run_masked, upsample_nearest
+from maskexp.masking import GumbelBinarizer, check_share, merge_masks, run_masked, upsample_nearest
 from maskexp.masking.binarize import GumbelForm, given_mask
+from maskexp.masking.estimators import stage_estimators
 from maskexp.models.backbones import HUB, Backbone
 from maskexp.models.network import Network
-from maskexp.models.pooling import Pooling, check_pooling, pool_features
+from maskexp.models.pooling import Pooling, check_pooling, decide
 from maskexp.types import Prediction
 
 EstimatorInput = Literal["stage", "pyramid"]
@@ -56,6 +57,9 @@ class AIMNetwork(Network):
         pooling: average over ``all`` positions, or over the ``active`` ones only, which hides the mask's area from the
             classifier (inferred: all).
         sparse_below: see :meth:`sparse_inference`.
+
+    Raises:
+        ValueError: if an argument is impossible; the sentence names it.
     """
 
     def __init__(
@@ -83,6 +87,12 @@ class AIMNetwork(Network):
         check_pooling(pooling)
         if estimator_input not in ("stage", "pyramid"):
             raise ValueError(f"unknown estimator_input {estimator_input!r}; choose stage or pyramid")
+        if feature_width < 1:
+            raise ValueError(f"feature_width is {feature_width}; a feature branch needs at least 1 channel")
+        if branch_kernel < 1 or branch_kernel % 2 == 0:
+            raise ValueError(
+                f"branch_kernel is {branch_kernel}; only an odd one, such as 3, keeps the grid of the mask"
+            )
         self.backbone = Backbone(backbone, stages, weights, image_size, frozen_backbone)
         self.binarizer = GumbelBinarizer(gumbel, temperature, eval_noise)
         self.pooling = pooling
@@ -90,16 +100,13 @@ class AIMNetwork(Network):
         self.estimator_input = estimator_input
         deepest_first = self.backbone.channels[::-1]
         estimator_channels = list(accumulate(deepest_first)) if estimator_input == "pyramid" else deepest_first
-        self.estimators = nn.ModuleList(
-            AIMEstimator(
-                channels,
-                max(channels // estimator_reduction, 8),
-                estimator_blocks,
-                global_branch,
-                self.binarizer.logit_channels,
-                initial_bias,
-            )
-            for channels in estimator_channels
+        self.estimators = stage_estimators(
+            estimator_channels,
+            estimator_reduction,
+            estimator_blocks,
+            global_branch,
+            self.binarizer.logit_channels,
+            initial_bias,
         )
         self.branches = nn.ModuleList(
             nn.Sequential(
@@ -138,9 +145,10 @@ class AIMNetwork(Network):
             fused = stage + upsample_nearest(fused, (stage.shape[-2], stage.shape[-1]))
         merged = merge_masks(masks)
 
-        logits = self.head(self._pool(fused, merged))
+        logits = decide(self.head, fused, merged, self.pooling)
         stage_logits = [
-            head(self._pool(stage, mask)) for head, stage, mask in zip(self.stage_heads, sparse, masks, strict=False)
+            decide(cast(nn.Linear, head), stage, mask, self.pooling)
+            for head, stage, mask in zip(self.stage_heads, sparse, masks, strict=False)
         ]
         return Prediction(
             logits=logits,
@@ -168,8 +176,7 @@ class AIMNetwork(Network):
 
     def classify(self, features: Tensor) -> Tensor:
         """Return logits ``(B, K)`` for a fused map ``(B, feature_width, h, w)``, from which Grad-CAM differentiates."""
-        logits: Tensor = self.head(self._pool(features, (features != 0).any(dim=1, keepdim=True)))
-        return logits
+        return decide(self.head, features, (features != 0).any(dim=1, keepdim=True), self.pooling)
 
     def backbone_parameters(self) -> list[nn.Parameter]:
         """Return the parameters of the backbone."""
@@ -193,7 +200,3 @@ class AIMNetwork(Network):
                 seen = torch.cat([seen, *(upsample_nearest(deeper, size) for deeper in features[:stage])], dim=1)
             masks.append(self.binarizer(estimator(seen)))
         return masks
-
-    def _pool(self, features: Tensor, mask: Tensor) -> Tensor:
-        """Average ``(B, C, h, w)`` over positions, in the type of the classifiers."""
-        return pool_features(features, mask, self.pooling).to(self.head.weight.dtype)

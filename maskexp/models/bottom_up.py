@@ -11,11 +11,12 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from maskexp.masking import AIMEstimator, GumbelBinarizer, intersect_masks
+from maskexp.masking import GumbelBinarizer, intersect_masks
 from maskexp.masking.binarize import GumbelForm, given_mask
+from maskexp.masking.estimators import stage_estimators
 from maskexp.models.backbones import HUB
 from maskexp.models.network import Network
-from maskexp.models.pooling import Pooling, check_pooling, pool_features
+from maskexp.models.pooling import Pooling, check_pooling, decide
 from maskexp.models.stages import SteppedBackbone
 from maskexp.types import Prediction
 
@@ -44,7 +45,7 @@ class BottomUpNetwork(Network):
         pooling: average over ``all`` positions, or over the ``active`` ones only.
 
     Raises:
-        ValueError: if the backbone's stages cannot be masked one by one.
+        ValueError: if the backbone's stages cannot be masked one by one, or an argument is impossible.
     """
 
     def __init__(
@@ -70,16 +71,13 @@ class BottomUpNetwork(Network):
         self.binarizer = GumbelBinarizer(gumbel, temperature, eval_noise)
         self.pooling = pooling
         self.masked_stages = stages
-        self.estimators = nn.ModuleList(
-            AIMEstimator(
-                channels,
-                max(channels // estimator_reduction, 8),
-                estimator_blocks,
-                global_branch,
-                self.binarizer.logit_channels,
-                initial_bias,
-            )
-            for channels in self.backbone.channels
+        self.estimators = stage_estimators(
+            self.backbone.channels,
+            estimator_reduction,
+            estimator_blocks,
+            global_branch,
+            self.binarizer.logit_channels,
+            initial_bias,
         )
         self.head = nn.Linear(self.backbone.channels[-1], num_classes)
 
@@ -109,7 +107,7 @@ class BottomUpNetwork(Network):
 
         features = self.backbone(images, mask_stage)[-1]
         return Prediction(
-            logits=self._decide(features, used[-1]),
+            logits=decide(self.head, features, used[-1], self.pooling),
             attribution=intersect_masks(used),
             masks=tuple(reversed(used)),
             interpolation="nearest",
@@ -118,12 +116,8 @@ class BottomUpNetwork(Network):
 
     def classify(self, features: Tensor) -> Tensor:
         """Return logits ``(B, K)`` for the masked map of the last stage, from which Grad-CAM differentiates."""
-        return self._decide(features, (features != 0).any(dim=1, keepdim=True))
+        return decide(self.head, features, (features != 0).any(dim=1, keepdim=True), self.pooling)
 
     def backbone_parameters(self) -> list[nn.Parameter]:
         """Return the parameters of the backbone."""
         return list(self.backbone.parameters())
-
-    def _decide(self, features: Tensor, mask: Tensor) -> Tensor:
-        logits: Tensor = self.head(pool_features(features, mask, self.pooling).to(self.head.weight.dtype))
-        return logits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
 Pooling = Literal["all", "active"]
 
@@ -19,6 +19,19 @@ def check_pooling(pooling: str) -> None:
     """
     if pooling not in POOLINGS:
         raise ValueError(f"unknown pooling {pooling!r}; choose {' or '.join(POOLINGS)}")
+
+
+def decide(head: nn.Linear, features: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:
+    """Return a classifier's logits ``(B, K)`` for pooled features, in the type of the classifier.
+
+    Args:
+        head: the classifier of C features.
+        features: ``(B, C, h, w)`` masked features, see :func:`pool_features`.
+        mask: ``(B, 1, h, w)``.
+        pooling: ``all`` or ``active``.
+    """
+    logits: Tensor = head(pool_features(features, mask, pooling).to(head.weight.dtype))
+    return logits
 
 
 def pool_features(features: Tensor, mask: Tensor, pooling: Pooling) -> Tensor:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from maskexp.masking import AIMEstimator, CADEstimator, DynConvEstimator, binarize
+from maskexp.masking.estimators import stage_estimators
 
 
 def test_logits_lie_on_the_grid_of_the_features() -> None:
@@ -26,6 +28,27 @@ def test_global_branch_lets_one_corner_reach_the_other() -> None:
         estimator = AIMEstimator(4, 8, blocks=1, global_branch=global_branch).eval()
         (gradient,) = torch.autograd.grad(estimator(features + 1)[0, 0, 0, 0], features)
         assert (gradient[..., -1, -1].abs().sum() > 0) == global_branch
+
+
+def test_stages_have_estimators_of_a_width_of_their_own() -> None:
+    estimators = stage_estimators([512, 16], 4, 2, False, 2, 3.0)
+    assert [estimator.logits.in_channels for estimator in estimators] == [128, 8]  # type: ignore[union-attr]
+    assert [len(estimator.blocks) for estimator in estimators] == [2, 2]  # type: ignore[arg-type]
+    assert estimators[0].logits.bias.tolist() == [0.0, 3.0]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("reduction", "blocks", "bias", "message"),
+    [
+        (0, 3, 2.0, "estimator_reduction is 0; .* give at least 1"),
+        (-4, 3, 2.0, "estimator_reduction is -4; .* give at least 1"),
+        (8, -1, 2.0, "estimator_blocks is -1; give at least 0"),
+        (8, 3, float("nan"), "initial_bias is nan; it must be a finite number"),
+    ],
+)
+def test_impossible_estimators_are_refused(reduction: int, blocks: int, bias: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        stage_estimators([16], reduction, blocks, True, 1, bias)
 
 
 def test_dynconv_adds_a_logit_of_the_whole_map_to_each_position_s() -> None:

@@ -120,6 +120,17 @@ def test_unknown_pooling_is_refused() -> None:
         network(pooling="max")
 
 
+@pytest.mark.parametrize("kernel", [2, 0, -1])
+def test_a_branch_that_would_change_the_grid_is_refused(kernel: int) -> None:
+    with pytest.raises(ValueError, match=f"branch_kernel is {kernel}; only an odd one"):
+        network(branch_kernel=kernel)
+
+
+def test_a_branch_without_channels_is_refused() -> None:
+    with pytest.raises(ValueError, match="feature_width is 0"):
+        AIMNetwork("test_resnet", 3, weights=None, feature_width=0)
+
+
 @pytest.mark.parametrize("kernel", [1, 3])
 @pytest.mark.parametrize("value", [None, 0.0, 1.0])
 def test_sparse_inference_equals_dense_inference(kernel: int, value: float | None) -> None:
