@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from maskexp.masking.objectives import active_fraction
+from maskexp.masking.objectives import active_fractions
 
 
 class PositionMACs(NamedTuple):
@@ -63,13 +63,14 @@ def mac_shares(
         dilated: ``(B, 1, h_d, w_d)`` dilated mask of each block.
         macs: of each block.
     """
-    spent, whole = [], []
-    for mask, wide, block in zip(masks, dilated, macs, strict=True):
-        costs = [(wide.detach(), block.dilated * wide[0].numel()), (mask, block.mask * mask[0].numel())]
-        spent.append(torch.stack([active_fraction(positions) * cost for positions, cost in costs]).sum())
-        whole.append(sum(cost for _, cost in costs))
-    total = torch.tensor(whole, dtype=spent[0].dtype, device=spent[0].device)
-    return torch.stack(spent) / total, torch.stack(spent).sum() / total.sum()
+    fractions = active_fractions([*(wide.detach() for wide in dilated), *masks]).view(2, -1)
+    costs = [
+        [block.dilated * wide[0].numel() for wide, block in zip(dilated, macs, strict=True)],
+        [block.mask * mask[0].numel() for mask, block in zip(masks, macs, strict=True)],
+    ]
+    whole = torch.tensor(costs, device=fractions.device)
+    spent = (fractions * whole).sum(dim=0)
+    return spent / whole.sum(dim=0), spent.sum() / whole.sum()
 
 
 def network_budget_loss(share: Tensor, budget: float) -> Tensor:

@@ -29,13 +29,22 @@ def annealed_target(epoch: int, target: float, anneal_epochs: int, start: float 
 
 
 def active_fraction(mask: Tensor) -> Tensor:
-    """Return the active share of a mask ``(B, 1, h, w)`` over the whole batch of all ranks, a scalar in [0, 1].
+    """Return the active share of one mask ``(B, 1, h, w)``, a scalar in [0, 1]; see :func:`active_fractions`."""
+    return active_fractions([mask])[0]
+
+
+def active_fractions(masks: Sequence[Tensor]) -> Tensor:
+    """Return the active share of each mask over the whole batch of all ranks, ``(n,)`` in [0, 1].
 
     Under a distributed run the value is the mean over ranks while the gradient is that of the local share, so
     that averaging gradients over ranks gives exactly the gradient of one process with the whole batch. (A loss
     that squares the local share would not: it is not linear in the share.) Ranks must hold batches of equal size.
+    All shares travel together, because each exchange makes every rank wait.
+
+    Args:
+        masks: ``(B, 1, h_i, w_i)`` each.
     """
-    local = mask.float().mean()
+    local = torch.stack([mask.float().mean() for mask in masks])
     if not (dist.is_available() and dist.is_initialized()):
         return local
     everywhere = local.detach().clone()
@@ -44,7 +53,7 @@ def active_fraction(mask: Tensor) -> Tensor:
 
 
 def area_loss(masks: Sequence[Tensor], target: float) -> Tensor:
-    r"""Return :math:`\sum_i (r_i - \tau)^2` over stage masks, with :math:`r_i` their :func:`active_fraction`.
+    r"""Return :math:`\sum_i (r_i - \tau)^2` over stage masks, with :math:`r_i` their :func:`active_fractions`.
 
     Two-sided: being sparser than the target costs as well (AIM, area loss; that :math:`r_i` is the mean over the
     batch follows its first author's earlier released code).
@@ -58,4 +67,4 @@ def area_loss(masks: Sequence[Tensor], target: float) -> Tensor:
         >>> round(float(area_loss([half], 0.35)), 4)
         0.0225
     """
-    return torch.stack([(active_fraction(mask) - target) ** 2 for mask in masks]).sum()
+    return ((active_fractions(masks) - target) ** 2).sum()

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+from unittest.mock import patch
+
 import pytest
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from maskexp.masking import active_fraction, annealed_target, area_loss
+from maskexp.masking.objectives import active_fractions
 from tests.distributed import run_ranks
 
 
@@ -56,3 +61,20 @@ def test_two_ranks_give_the_loss_and_the_gradient_of_one_process() -> None:
     results = run_ranks(_loss_and_gradient, 2)
     assert [value for value, _ in results] == pytest.approx([loss.item()] * 2)
     torch.testing.assert_close(torch.cat([gradient for _, gradient in results]), whole.grad)
+
+
+def _count_of_exchanges(rank: int, world_size: int) -> tuple[int, list[float]]:
+    exchange, calls = dist.all_reduce, list[int]()
+
+    def counted(*args: Any, **options: Any) -> Any:
+        calls.append(1)
+        return exchange(*args, **options)
+
+    with patch.object(dist, "all_reduce", counted):
+        shares = active_fractions([torch.full((1, 1, 2, 2), float(rank)), torch.ones(1, 1, 3, 3)])
+    return len(calls), shares.tolist()
+
+
+@pytest.mark.slow
+def test_all_masks_take_one_exchange_between_ranks() -> None:
+    assert run_ranks(_count_of_exchanges, 2) == [(1, [0.5, 1.0])] * 2
