@@ -14,8 +14,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from maskexp.masking.dilation import convolved_size, dilate_mask
-
 _POINTWISE = (
     nn.BatchNorm2d,
     nn.Identity,
@@ -107,7 +105,9 @@ def run_at(layers: Sequence[nn.Module], source: Sites, active: Tensor) -> Sites:
     return Sites(rows, index, (batch, height, width))
 
 
-def run_masked(first: Sequence[nn.Module], rest: Sequence[nn.Module], features: Tensor, mask: Tensor) -> Sites:
+def run_masked(
+    first: Sequence[nn.Module], rest: Sequence[nn.Module], features: Tensor, mask: Tensor, needed: Tensor
+) -> Sites:
     """Run ``rest(first(features))`` at the positions of a mask, and ``first`` where these need it.
 
     Args:
@@ -115,9 +115,9 @@ def run_masked(first: Sequence[nn.Module], rest: Sequence[nn.Module], features: 
         rest: layers as for :func:`run_at`.
         features: ``(B, C, h, w)``, read fastest if laid out channels-last.
         mask: ``(B, 1, h', w')`` on the outputs.
+        needed: mask on the outputs of ``first``, what the first layer of ``rest`` reads
+            (:func:`~maskexp.masking.dilate_mask`).
     """
-    size = convolved_size(features.shape[-2:], cast(nn.Conv2d, first[0]))
-    needed = dilate_mask(mask, cast(nn.Conv2d, rest[0]), size)
     return run_at(rest, run_at(first, Sites.everywhere(features), needed), mask)
 
 

@@ -12,7 +12,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from maskexp.masking import GumbelBinarizer, check_share, merge_masks, run_masked, upsample_nearest
+from maskexp.masking import GumbelBinarizer, check_share, dilate_mask, merge_masks, run_masked, upsample_nearest
 from maskexp.masking.binarize import GumbelForm, given_mask
 from maskexp.masking.estimators import stage_estimators
 from maskexp.models.backbones import HUB, Backbone
@@ -186,7 +186,8 @@ class AIMNetwork(Network):
         """Return what a stage hands on, T_l(F_l) ⊙ B_l."""
         if not self.training and self.sparse_below > 0 and mask.mean() <= self.sparse_below:
             lateral, smooth = cast(nn.Sequential, branch)
-            return run_masked([lateral], [smooth], features, mask).dense()
+            needed = dilate_mask(mask, cast(nn.Conv2d, smooth), mask.shape[-2:])
+            return run_masked([lateral], [smooth], features, mask, needed).dense()
         masked: Tensor = branch(features) * mask
         return masked
 

@@ -137,7 +137,7 @@ class DynConvNetwork(Network):
 
     def _run(self, block: ResidualBlock, features: Tensor, mask: Tensor, dilated: Tensor) -> Tensor:
         if not self.training and self.sparse_below > 0 and self._is_sparse(block.macs, mask, dilated):
-            return block.forward_sparse(features, mask)
+            return block.forward_sparse(features, mask, dilated)
         output: Tensor = block(features, mask)
         return output
 

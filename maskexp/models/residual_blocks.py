@@ -70,9 +70,15 @@ class ResidualBlock(nn.Module):
         result: Tensor = self.activation(self.shortcut(features) + branch)
         return result
 
-    def forward_sparse(self, features: Tensor, mask: Tensor) -> Tensor:
-        """Return the same as :meth:`forward`, computing both parts only where they are needed."""
-        branch = run_masked(list(self.first), list(self.rest), features, mask)
+    def forward_sparse(self, features: Tensor, mask: Tensor, dilated: Tensor) -> Tensor:
+        """Return the same as :meth:`forward`, computing both parts only where they are needed.
+
+        Args:
+            features: the input.
+            mask: ``(B, 1, h', w')``.
+            dilated: where the first part is needed, see :meth:`dilate`.
+        """
+        branch = run_masked(list(self.first), list(self.rest), features, mask, dilated)
         result: Tensor = self.activation(branch.add_to(self.shortcut(features)))
         return result
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -139,6 +142,19 @@ def test_sparse_inference_computes_less() -> None:
     with FlopCounterMode(display=False) as dense:
         model(IMAGES, masks)
     assert sparse.get_total_flops() < dense.get_total_flops() / 2
+
+
+def test_sparse_inference_dilates_each_mask_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = network(sparse_below=1.0)
+    dilate, calls = F.conv_transpose2d, list[Tensor]()
+
+    def counted(mask: Tensor, *args: Any, **options: Any) -> Tensor:
+        calls.append(mask)
+        return dilate(mask, *args, **options)
+
+    monkeypatch.setattr(F, "conv_transpose2d", counted)
+    model(IMAGES)
+    assert len(calls) == len(model.resnet.blocks)
 
 
 def test_only_blocks_below_the_share_are_sparse_and_only_in_evaluation() -> None:
