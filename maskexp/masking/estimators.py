@@ -1,11 +1,17 @@
-"""Networks that look at features and say where the mask should be active."""
+"""Networks that look at features and say where the mask should be active.
+
+Their logits are float32 at least, whatever the precision of the run: bf16 has some three decimal digits, and a mask is
+decided by a logit's sign.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 
 class ResidualBlock(nn.Module):
@@ -63,9 +69,8 @@ class AIMEstimator(nn.Module):
         """Return mask logits ``(B, logit_channels, h, w)`` for features ``(B, C, h, w)``."""
         hidden = self.blocks(self.stem(features))
         if self.global_branch is not None:
-            hidden = hidden + self.global_branch(hidden.mean(dim=(2, 3), keepdim=True))
-        logits: Tensor = self.logits(hidden)
-        return logits
+            hidden = hidden + _in_float32(self.global_branch, _mean(hidden)[:, :, None, None])
+        return _in_float32(self.logits, hidden)
 
 
 def stage_estimators(
@@ -118,8 +123,9 @@ class DynConvEstimator(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return mask logits ``(B, 1, h / stride, w / stride)`` for features ``(B, C, h, w)``."""
-        logits: Tensor = self.local(features) + self.pooled(features.mean(dim=(2, 3)))[:, :, None, None]
-        return logits
+        # The convolution keeps the run's precision: in float32 every block's input would be stored a second time.
+        local: Tensor = self.local(features)
+        return local + _in_float32(self.pooled, _mean(features))[:, :, None, None]
 
 
 class CADEstimator(nn.Sequential):
@@ -148,6 +154,27 @@ class CADEstimator(nn.Sequential):
         for layer in self:
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return mask logits ``(B, 2, h / 2, w / 2)`` for features ``(B, C, h, w)``."""
+        *hidden, last = self
+        for layer in hidden:
+            features = layer(features)
+        return _in_float32(last, features)
+
+
+def _in_float32(layer: nn.Module, features: Tensor) -> Tensor:
+    """Run a layer in float32, or in float64 if its features are, whatever the type of its weights."""
+    wide = torch.promote_types(features.dtype, torch.float32)
+    weights = {name: parameter.to(wide) for name, parameter in layer.named_parameters()}
+    with torch.autocast(device_type=features.device.type, enabled=False):
+        result: Tensor = functional_call(layer, weights, features.to(wide))
+    return result
+
+
+def _mean(features: Tensor) -> Tensor:
+    """Average ``(B, C, h, w)`` over positions, ``(B, C)`` in float32, or in float64 if the features are."""
+    return features.mean(dim=(2, 3), dtype=torch.promote_types(features.dtype, torch.float32))
 
 
 def _conv_norm(in_channels: int, out_channels: int) -> nn.Sequential:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 import torch
+from torch import nn
 
 from maskexp.masking import AIMEstimator, CADEstimator, DynConvEstimator, binarize
 from maskexp.masking.estimators import stage_estimators
@@ -60,6 +63,28 @@ def test_dynconv_adds_a_logit_of_the_whole_map_to_each_position_s() -> None:
         assert logits.shape == (2, 1, *size)
         pooled = features.mean(dim=(2, 3)) @ estimator.pooled.weight.T + estimator.pooled.bias
         torch.testing.assert_close(logits, estimator.local(features) + pooled.view(2, 1, 1, 1))
+
+
+ESTIMATORS = [AIMEstimator(4, 8), AIMEstimator(4, 8, global_branch=False), DynConvEstimator(4), CADEstimator(4)]
+KINDS = pytest.mark.parametrize("estimator", ESTIMATORS, ids=["aim", "aim-local", "dynconv", "cad"])
+
+
+@KINDS
+def test_logits_are_float32_under_autocast(estimator: nn.Module) -> None:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = deepcopy(estimator)(torch.randn(2, 4, 8, 8).bfloat16())
+    assert logits.dtype == torch.float32
+    assert not torch.equal(logits, logits.bfloat16().float())  # they are no bf16 numbers in a wider type
+
+
+@KINDS
+@pytest.mark.parametrize(("dtype", "expected"), [(torch.bfloat16, torch.float32), (torch.float64, torch.float64)])
+def test_logits_are_float32_at_least(estimator: nn.Module, dtype: torch.dtype, expected: torch.dtype) -> None:
+    network = deepcopy(estimator).to(dtype)
+    logits = network(torch.randn(2, 4, 8, 8, dtype=dtype))
+    assert logits.dtype == expected
+    logits.sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())
 
 
 def test_cad_gives_two_logits_for_each_cell_of_half_the_resolution() -> None:
