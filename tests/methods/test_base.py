@@ -9,17 +9,23 @@ import torch
 from lightning.pytorch import Trainer
 
 from maskexp.data import SyntheticBirds
-from maskexp.methods import AIM, ERM, Method
+from maskexp.methods import AIM, CAD, ERM, BottomUp, DynConv, Method
 from maskexp.methods.optimization import cosine_with_warmup
 from maskexp.models import AIMNetwork
 
 SMALL = {"backbone": "small_convnet", "weights": None}
 
 
-@pytest.fixture(params=[ERM, AIM])
+BINARY = (AIM, BottomUp, CAD)
+"""Methods whose attribution is one binary mask."""
+MASKED = (*BINARY, DynConv)
+RESNETS = (CAD, DynConv)
+
+
+@pytest.fixture(params=[ERM, *MASKED])
 def method(request: pytest.FixtureRequest) -> Method:
     torch.manual_seed(0)
-    made: Method = request.param(**SMALL)
+    made: Method = request.param(**SMALL | ({"backbone": "test_resnet"} if request.param in RESNETS else {}))
     return made
 
 
@@ -32,7 +38,7 @@ def test_every_key_of_the_contract_is_reported(
     names = ["acc", "acc_worst_group", "acc_adjusted", "acc_group_mean", "epg", "pxap", "epg_grad_cam", "pxap_grad_cam"]
     groups = [f"{kind}/{name}" for kind in ("acc_group", "n_group") for name in birds.spec.group_names]
     assert {f"test/{name}" for name in [*names, *groups, "epg_baseline"]} <= set(test)
-    assert ("test/mask_area" in test) == isinstance(method, AIM)
+    assert ("test/mask_area" in test) == isinstance(method, MASKED)
     assert sum(test[f"test/n_group/{name}"] for name in birds.spec.group_names) == 12
 
 
@@ -46,7 +52,7 @@ def test_explain_works_in_inference_mode_and_without_a_target(method: Method, bi
     assert prediction.attribution.shape[:2] == (3, 1)
     assert 0 <= prediction.attribution.min() <= prediction.attribution.max() <= 1
     assert "grad_cam" in prediction.extras
-    assert bool(prediction.masks) == isinstance(method, AIM)
+    assert bool(prediction.masks) == isinstance(method, MASKED)
 
 
 def test_predict_returns_what_the_metrics_saw(
@@ -83,7 +89,7 @@ def test_other_precisions(
     assert torch.isfinite(run.callback_metrics["train/loss"])
     assert run.callback_metrics["val/epg"] >= 0
     (first, *_) = run.predict(method, datamodule=birds)
-    if isinstance(method, AIM):
+    if isinstance(method, BINARY):
         assert set(first["attribution"].unique().tolist()) <= {0.0, 1.0}
 
 
