@@ -70,10 +70,11 @@ def test_predictions_of_two_processes_are_those_of_one(trained: RunDirectory, tm
 
 
 @pytest.mark.slow
-def test_fit_on_two_processes_shares_one_directory(tmp_path: Path) -> None:
+@pytest.mark.parametrize("method", ["AIM", "DynConv"])
+def test_fit_on_two_processes_shares_one_directory(tmp_path: Path, method: str) -> None:
     flags = [*SMALL, *UNEVEN, *TWO, "--data.train_size=25", "--trainer.max_epochs=2"]
-    done = maskexp(tmp_path, "fit", "--model=AIM", *flags)
-    (folder,) = (tmp_path / "runs" / "aim-syntheticbirds").iterdir()
+    done = maskexp(tmp_path, "fit", f"--model={method}", *flags)
+    (folder,) = (tmp_path / "runs" / f"{method.lower()}-syntheticbirds").iterdir()
     run = RunDirectory(folder)
     assert run.done
     assert run.read_env()["world_size"] == 2

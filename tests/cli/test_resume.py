@@ -17,25 +17,35 @@ from maskexp.results import RunDirectory
 from tests.cli.conftest import SMALL
 
 ROOT = Path(__file__).resolve().parents[2]
-RANDOM = ["--data.photometric=0.5", "--model.anneal_fraction=1.0", "--model.gumbel=softmax2", "--trainer.max_epochs=4"]
-"""Everything that draws: colours, masks, crops, order; and what depends on the epoch: annealing, the schedule."""
+RANDOM = ["--data.photometric=0.5", "--trainer.max_epochs=4"]
+AIM = ["--model=AIM", "--model.anneal_fraction=1.0", "--model.gumbel=softmax2"]
+DYNCONV = [
+    "--model=DynConv",
+    "--model.temperatures=[5.0,2.5]",
+    "--model.temperature_milestones=[0.25]",
+    "--model.noise_until=0.5",
+]
+"""Everything that draws: colours, masks, crops, order; and what depends on the epoch: annealing, the schedules."""
 
 
-def fit(run: RunDirectory, *flags: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "maskexp", "fit", "--model=AIM", *SMALL, *RANDOM, f"--run_dir={run}", *flags]
+def fit(run: RunDirectory, *flags: str, model: list[str] = AIM) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "maskexp", "fit", *model, *SMALL, *RANDOM, f"--run_dir={run}", *flags]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=ROOT)
 
 
-def fit_and_be_killed(run: RunDirectory, *flags: str, moment: str, epoch: int = 0, batch: int = 0) -> None:
+def fit_and_be_killed(
+    run: RunDirectory, *flags: str, moment: str, epoch: int = 0, batch: int = 0, model: list[str] = AIM
+) -> None:
     kill = f"--trainer.callbacks.moment={moment}", f"--trainer.callbacks.epoch={epoch}"
-    done = fit(run, *flags, "--trainer.callbacks=tests.cli.kill.Kill", *kill, f"--trainer.callbacks.batch={batch}")
+    where = "--trainer.callbacks=tests.cli.kill.Kill", *kill, f"--trainer.callbacks.batch={batch}"
+    done = fit(run, *flags, *where, model=model)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert run.holds_run
     assert not run.done
 
 
-def resume(run: RunDirectory, *flags: str) -> str:
-    done = fit(run, *flags, "--trainer.callbacks=null", "--ckpt_path=last")
+def resume(run: RunDirectory, *flags: str, model: list[str] = AIM) -> str:
+    done = fit(run, *flags, "--trainer.callbacks=null", "--ckpt_path=last", model=model)
     assert done.returncode == 0, done.stderr
     assert run.done
     return done.stderr
@@ -88,6 +98,15 @@ def test_killed_in_the_middle_of_an_epoch_and_resumed_begins_the_epoch_again(
     resume(run)
     assert_same_training(run, uninterrupted)
     assert not list(run.path.rglob("*.part*"))
+
+
+@pytest.mark.slow
+def test_dynconv_killed_in_the_middle_of_an_epoch_and_resumed_is_bit_equal(tmp_path: Path) -> None:
+    whole, run = RunDirectory(tmp_path / "whole"), RunDirectory(tmp_path / "run")
+    assert fit(whole, model=DYNCONV).returncode == 0
+    fit_and_be_killed(run, moment="batch_end", epoch=2, batch=1, model=DYNCONV)
+    resume(run, model=DYNCONV)
+    assert_same_training(run, whole)
 
 
 @pytest.mark.slow
