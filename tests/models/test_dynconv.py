@@ -144,6 +144,18 @@ def test_sparse_inference_computes_less() -> None:
     assert sparse.get_total_flops() < dense.get_total_flops() / 2
 
 
+@pytest.mark.parametrize("name", ["test_resnet", "torchvision/resnet18", "resnet50_v1"])
+def test_sparse_inference_equals_dense_inference_on_images_of_odd_sizes(name: str) -> None:
+    model, images = network(name), torch.rand(2, 3, 71, 57, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        dense = model(images)
+        model.sparse_inference()
+        sparse = model(images, dense.masks)
+    scale = dense.features.abs().max().item()
+    torch.testing.assert_close(sparse.features, dense.features, rtol=1e-4, atol=1e-4 * scale)
+    assert torch.equal(sparse.extras["macs"], dense.extras["macs"])
+
+
 def test_sparse_inference_dilates_each_mask_once(monkeypatch: pytest.MonkeyPatch) -> None:
     model = network(sparse_below=1.0)
     dilate, calls = F.conv_transpose2d, list[Tensor]()
