@@ -41,7 +41,8 @@ def create_timm(name: str, weights: str | None, image_size: tuple[int, int], **o
             have one for as many classes.
 
     Raises:
-        ValueError: if no such network exists, or the file does not fit it.
+        ValueError: if no such network exists, or the file does not fit it: a shape differs, or less than half of the
+            network's weights are in it.
         FileNotFoundError: if ``weights`` is a path to no file.
     """
     base, adapt = _VARIANTS.get(name, (name, None))
@@ -51,6 +52,7 @@ def create_timm(name: str, weights: str | None, image_size: tuple[int, int], **o
     config = timm.get_pretrained_cfg(base)
     if config is not None and config.fixed_input_size:
         options["img_size"] = image_size
+    state: dict[str, Tensor] | None = None
     if weights is not None:
         options["pretrained"] = True
         if weights != HUB:
@@ -67,6 +69,8 @@ def create_timm(name: str, weights: str | None, image_size: tuple[int, int], **o
         if weights is None or "state_dict" not in str(error):
             raise
         raise ValueError(f"the weights {weights!r} do not fit the network {name!r}: {error}") from error
+    if state is not None:
+        _check_arrived(network, state, f"the network {name!r} came from {weights!r}")
     if adapt is not None:
         adapt(network)
     return network
@@ -186,6 +190,22 @@ def _classes(state: Mapping[str, Tensor], config: PretrainedCfg | None) -> int |
     name = config.classifier if config is not None else None
     head = state.get(f"{name if isinstance(name, str) else name[0]}.weight") if name else None
     return None if head is None else len(head)
+
+
+def _check_arrived(network: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
+    """Refuse a file of which little has arrived: timm passes over tensors whose names it does not know."""
+    given = {_fingerprint(tensor) for tensor in state.values() if tensor.ndim > 1}
+    arrived = [_fingerprint(parameter) in given for parameter in network.parameters() if parameter.ndim > 1]
+    if 2 * sum(arrived) < len(arrived):
+        raise ValueError(
+            f"only {sum(arrived)} of {len(arrived)} weights of {what}, whose tensors have other names than timm's or "
+            "belong to another network; rename them, or give another file"
+        )
+
+
+def _fingerprint(tensor: Tensor) -> tuple[int, float]:
+    """Return what a tensor keeps when timm renames or reshapes it."""
+    return tensor.numel(), tensor.detach().double().sum().item()
 
 
 def _stride_in_first_convolution(network: nn.Module) -> None:

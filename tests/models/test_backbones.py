@@ -59,6 +59,18 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
         create_timm("test_resnet", str(file), SIZE)
 
 
+@pytest.mark.parametrize("features_only", [True, False])
+def test_weights_under_other_names_are_refused(tmp_path: Path, features_only: bool) -> None:
+    """Where timm drops the head it loads loosely, and a file without one known name would leave all weights random."""
+    file = tmp_path / "weights.pth"
+    state = timm.create_model("test_resnet", num_classes=5).state_dict()
+    torch.save({f"encoder.{name}": tensor for name, tensor in state.items()}, file)
+    with pytest.raises(ValueError, match=r"only 0 of \d+ weights of the network 'test_resnet' came from|do not fit"):
+        create_timm(
+            "test_resnet", str(file), SIZE, **({"features_only": True} if features_only else {"num_classes": 3})
+        )
+
+
 def test_missing_weights_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"no weights at .*nothing.pth"):
         Backbone("test_resnet", weights=str(tmp_path / "nothing.pth"))
