@@ -11,7 +11,7 @@ from maskexp.masking.budget import (
 from maskexp.masking.dilation import convolved_size, dilate_mask
 from maskexp.masking.estimators import AIMEstimator, CADEstimator, DynConvEstimator
 from maskexp.masking.merge import average_masks, intersect_masks, merge_masks, upsample_nearest
-from maskexp.masking.objectives import active_fraction, annealed_target, area_loss
+from maskexp.masking.objectives import active_fractions, annealed_target, area_loss
 from maskexp.masking.sparse import Sites, check_share, check_sparse, run_at, run_masked
 
 __all__ = [
@@ -21,7 +21,7 @@ __all__ = [
     "GumbelBinarizer",
     "PositionMACs",
     "Sites",
-    "active_fraction",
+    "active_fractions",
     "annealed_target",
     "area_loss",
     "average_masks",

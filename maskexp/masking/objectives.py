@@ -28,11 +28,6 @@ def annealed_target(epoch: int, target: float, anneal_epochs: int, start: float 
     return start - (start - target) * progress
 
 
-def active_fraction(mask: Tensor) -> Tensor:
-    """Return the active share of one mask ``(B, 1, h, w)``, a scalar in [0, 1]; see :func:`active_fractions`."""
-    return active_fractions([mask])[0]
-
-
 def active_fractions(masks: Sequence[Tensor]) -> Tensor:
     """Return the active share of each mask over the whole batch of all ranks, ``(n,)`` in [0, 1].
 

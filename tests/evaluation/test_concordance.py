@@ -6,20 +6,10 @@ import pytest
 import torch
 
 from maskexp.evaluation.concordance import Concordance, shrunk
-from maskexp.evaluation.subsets import select
 from tests.distributed import run_ranks
-from tests.evaluation.toys import Judged, batch, coloured, spec
+from tests.evaluation.toys import coloured, judged
 
 WAYS = ("black", "layer", "#ffffff")
-
-
-def judged(evaluation: Concordance, batches: list[list[int]]) -> dict[str, float]:
-    subject, whole = Judged(), batch(*coloured())
-    evaluation.prepare(spec(), subject.network)
-    for rows in batches:
-        part = select(whole, torch.tensor(rows, dtype=torch.int64))
-        evaluation.update(subject, part, subject(part["image"]))
-    return {name: value.item() for name, value in evaluation.compute().items()}
 
 
 def test_a_mean_colour_keeps_its_direction_unless_white_is_mixed_in() -> None:

@@ -5,23 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import torch
 
 from maskexp.evaluation.linearity import Linearity
-from maskexp.evaluation.subsets import select
 from tests.distributed import run_ranks
-from tests.evaluation.toys import Brightest, Judged, batch, coloured, spec
+from tests.evaluation.toys import Brightest, Judged, batch, coloured, judged, spec
 
 SMALL: dict[str, Any] = {"hiding": ("black", "layer", "#ffffff"), "sizes": (2, 4)}
-
-
-def judged(evaluation: Linearity, batches: list[list[int]]) -> dict[str, float]:
-    subject, whole = Judged(), batch(*coloured())
-    evaluation.prepare(spec(), subject.network)
-    for rows in batches:
-        part = select(whole, torch.tensor(rows, dtype=torch.int64))
-        evaluation.update(subject, part, subject(part["image"]))
-    return {name: value.item() for name, value in evaluation.compute().items()}
 
 
 def test_a_mean_over_black_is_linear_and_over_white_is_not() -> None:

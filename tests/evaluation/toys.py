@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from maskexp.evaluation import Evaluation
+from maskexp.evaluation.subsets import select
 from maskexp.models.network import Network
 from maskexp.types import Batch, DataSpec, Prediction
 
@@ -73,3 +75,13 @@ def coloured(count: int = 6, size: int = 8) -> tuple[Tensor, list[int]]:
     for image, colour in zip(images, label, strict=True):
         image[colour, : size // 2, : size // 2] += 0.7
     return images, label
+
+
+def judged(evaluation: Evaluation, batches: list[list[int]]) -> dict[str, float]:
+    """Prepare an evaluation, count batches of the coloured images by their rows, and return what it says."""
+    subject, whole = Judged(), batch(*coloured())
+    evaluation.prepare(spec(), subject.network)
+    for rows in batches:
+        part = select(whole, torch.tensor(rows, dtype=torch.int64))
+        evaluation.update(subject, part, subject(part["image"]))
+    return {name: value.item() for name, value in evaluation.compute().items()}

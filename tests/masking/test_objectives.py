@@ -10,8 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from maskexp.masking import active_fraction, annealed_target, area_loss
-from maskexp.masking.objectives import active_fractions
+from maskexp.masking import active_fractions, annealed_target, area_loss
 from tests.distributed import run_ranks
 
 
@@ -49,14 +48,14 @@ def test_stages_are_summed() -> None:
 def _loss_and_gradient(rank: int, world_size: int) -> tuple[float, Tensor]:
     masks = torch.arange(16.0).view(4, 1, 2, 2) / 16
     local = masks[rank * 2 : rank * 2 + 2].clone().requires_grad_()
-    loss = (active_fraction(local) - 0.1) ** 2
+    loss = (active_fractions([local])[0] - 0.1) ** 2
     loss.backward()
     return loss.item(), local.grad / world_size  # as DDP averages gradients over ranks
 
 
 def test_two_ranks_give_the_loss_and_the_gradient_of_one_process() -> None:
     whole = (torch.arange(16.0).view(4, 1, 2, 2) / 16).requires_grad_()
-    loss = (active_fraction(whole) - 0.1) ** 2
+    loss = (active_fractions([whole])[0] - 0.1) ** 2
     loss.backward()
     results = run_ranks(_loss_and_gradient, 2)
     assert [value for value, _ in results] == pytest.approx([loss.item()] * 2)
