@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+
+class DiskFullError(OSError):
+    """A file cannot be written because its disk is full; the message is a sentence for the user."""
+
+    def __init__(self, target: Path) -> None:
+        left = readable(shutil.disk_usage(existing_parent(target)).free)
+        super().__init__(
+            f"{target} cannot be written: its disk is full ({left} left); make room or choose another folder"
+        )
+
+
+def names_full_disk(error: BaseException) -> bool:
+    """Return whether an error says that a disk, or a user's share of it, is full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def existing_parent(path: Path) -> Path:
+    """Return the closest folder above ``path``, or ``path`` itself, that exists."""
+    return next(folder for folder in (path, *path.absolute().parents) if folder.is_dir())
+
+
+def readable(size: int) -> str:
+    """Return a number of bytes in words, e.g. ``1.2 GB``."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 @contextmanager
@@ -18,23 +45,32 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     The temporary file keeps the suffix of ``path``, so that writers which look at it behave alike. An exception
     inside the block removes the temporary file and leaves ``path`` as it was.
 
+    Raises:
+        DiskFullError: if the disk is full.
+
     Example:
         >>> with written_whole("metrics.json") as partial:  # doctest: +SKIP
         ...     partial.write_text("{}")
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}.", suffix=f".part{target.suffix}")
-    os.close(handle)
-    partial = Path(name)
+    partial: Path | None = None
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.stem}.", suffix=f".part{target.suffix}")
+        os.close(handle)
+        partial = Path(name)
         yield partial
         with partial.open("rb") as written:
             os.fsync(written.fileno())
         partial.chmod(0o666 & ~_umask())
         partial.replace(target)
+    except OSError as error:
+        if names_full_disk(error) and not isinstance(error, DiskFullError):
+            raise DiskFullError(target) from error
+        raise
     finally:
-        partial.unlink(missing_ok=True)
+        if partial is not None:
+            partial.unlink(missing_ok=True)
 
 
 def _umask() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Sequence
@@ -33,6 +34,12 @@ def prepare(args: Sequence[str]) -> int:
         "root", metavar="ROOT", nargs="?", help="folder to unpack into (default: $MASKEXP_DATA/NAME in small letters)"
     )
     parser.add_argument("--raw", metavar="FILE", nargs="+", default=[], help="archives that are at hand")
+    parser.add_argument(
+        "--max_unpacked",
+        metavar="GB",
+        type=float,
+        help="what an archive may hold unpacked (default: ten times its own size and 0.2 GB)",
+    )
     options = parser.parse_args(args)
     name = options.name
     if name in DRAWN:
@@ -44,6 +51,9 @@ def prepare(args: Sequence[str]) -> int:
     if options.root is None and not above:
         raise CommandError(f"say where the data goes: maskexp data prepare {name} ROOT, or set MASKEXP_DATA")
     root = Path(options.root or f"{above}/{name.lower()}").expanduser()
-    for sentence in prepare_data(name, root, [Path(path).expanduser() for path in options.raw]):
+    if options.max_unpacked is not None and not 0 < options.max_unpacked < math.inf:
+        raise CommandError(f"--max_unpacked is {options.max_unpacked:g}; it must be a number of gigabytes above 0")
+    most = None if options.max_unpacked is None else round(options.max_unpacked * 1e9)
+    for sentence in prepare_data(name, root, [Path(path).expanduser() for path in options.raw], most):
         sys.stdout.write(f"{sentence}\n")
     return 0

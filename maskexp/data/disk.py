@@ -21,6 +21,7 @@ from rich.progress import (
 )
 
 from maskexp.data.errors import DataError
+from maskexp.files import existing_parent, readable
 
 __all__ = ["alone", "bytes_bar", "files_bar", "readable", "require_space"]
 
@@ -36,7 +37,7 @@ def require_space(folder: Path, needed: int, what: str) -> None:
     Raises:
         DataError: if there is too little room.
     """
-    existing = next(path for path in (folder, *folder.resolve().parents) if path.is_dir())
+    existing = existing_parent(folder)
     free = shutil.disk_usage(existing).free
     if free < needed:
         raise DataError(
@@ -74,8 +75,3 @@ def bytes_bar() -> Progress:
 def _bar(*columns: MofNCompleteColumn | TaskProgressColumn | TransferSpeedColumn) -> Progress:
     text = TextColumn("{task.description}")
     return Progress(text, BarColumn(), *columns, TimeRemainingColumn(), console=Console(stderr=True))
-
-
-def readable(size: int) -> str:
-    """Return a number of bytes in words, e.g. ``1.2 GB``."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

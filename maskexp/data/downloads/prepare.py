@@ -22,7 +22,7 @@ RAW = "_raw"
 PREPARABLE = tuple(dict.fromkeys([*SOURCES, *LAYOUTS]))
 
 
-def prepare_data(name: str, root: Path, raw: Sequence[Path] = ()) -> list[str]:
+def prepare_data(name: str, root: Path, raw: Sequence[Path] = (), most: int | None = None) -> list[str]:
     """Unpack the official files of a data set into a folder, and download those that are missing and published.
 
     What is there already is not touched; after an interruption the same call goes on.
@@ -31,6 +31,7 @@ def prepare_data(name: str, root: Path, raw: Sequence[Path] = ()) -> list[str]:
         name: one of :data:`PREPARABLE`.
         root: folder to unpack into; archives are kept in ``root/_raw``.
         raw: archives at hand. Where a checksum is published, they must have it.
+        most: bytes that an archive may hold unpacked, see :func:`~maskexp.data.downloads.archives.extract`.
 
     Returns:
         What was done, in sentences.
@@ -45,10 +46,10 @@ def prepare_data(name: str, root: Path, raw: Sequence[Path] = ()) -> list[str]:
             raise DatasetNotFoundError.explained(f"An archive of {name}", str(path), _by_hand(name), "--raw")
     with alone(root):
         if name in SOURCES:
-            return [_provide(download, root, raw) for download in _wanted(name, raw)]
+            return [_provide(download, root, raw, most) for download in _wanted(name, raw)]
         if not raw:
             return [_found(name, root)]
-        return [_unpack(path, root) for path in raw]
+        return [_unpack(path, root, most) for path in raw]
 
 
 def _wanted(name: str, raw: Sequence[Path]) -> tuple[Download, ...]:
@@ -60,7 +61,7 @@ def _wanted(name: str, raw: Sequence[Path]) -> tuple[Download, ...]:
     return SOURCES[name]
 
 
-def _provide(download: Download, root: Path, raw: Sequence[Path]) -> str:
+def _provide(download: Download, root: Path, raw: Sequence[Path], most: int | None) -> str:
     """Make one file or folder of the root, unless it is there."""
     made = root / download.makes
     if made.exists():
@@ -70,7 +71,7 @@ def _provide(download: Download, root: Path, raw: Sequence[Path]) -> str:
         verify(given, download)
     archive = given or fetch(download, root / RAW)
     if is_archive(archive):
-        extract(archive, root, last=download.makes)
+        extract(archive, root, last=download.makes, most=most)
         if not made.exists():
             raise DataError(f"{archive} was unpacked into {root} but held no {download.makes}")
     else:
@@ -80,9 +81,9 @@ def _provide(download: Download, root: Path, raw: Sequence[Path]) -> str:
     return f"{made} made of {archive} (md5 as published)"
 
 
-def _unpack(archive: Path, root: Path) -> str:
+def _unpack(archive: Path, root: Path, most: int | None) -> str:
     """Unpack an archive for which no checksum is published."""
-    extract(archive, root)
+    extract(archive, root, most=most)
     return f"{archive} unpacked into {root}; no checksum is published, this file has md5 {md5_of(archive)}"
 
 
