@@ -13,19 +13,19 @@ are merged in order as well. Mappings are merged key by key; any other value rep
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from maskexp.cli.errors import CommandError
+from maskexp.yaml_files import YamlError, read_yaml
 
 __all__ = ["Configuration", "differences", "flatten", "read_configuration", "short_name"]
 
 LAYERS = "layers"
+MOST_FILES = 100
+"""Files that one command reads; layers that stand on one another twice over are read twice."""
 
 
 @dataclass
@@ -77,7 +77,8 @@ class Configuration:
             if isinstance(value, Mapping) and isinstance(old, dict):
                 self._merge(old, value, origin, f"{key}.")
             else:
-                self.origins = {k: v for k, v in self.origins.items() if k != key and not k.startswith(f"{key}.")}
+                for replaced in flatten({key: old}):
+                    self.origins.pop(replaced, None)
                 below[name] = _copied(value)
                 self.origins |= dict.fromkeys(flatten({key: value}), origin)
 
@@ -89,9 +90,11 @@ def read_configuration(paths: Sequence[str | Path]) -> Configuration:
         CommandError: if a file is missing, is no YAML mapping, repeats a key, or stands on itself.
     """
     configuration = Configuration()
-    for path in paths:
-        for file, values in _layers(Path(path), ()):
-            configuration.merge(values, str(file))
+    files = (file for path in paths for file in _layers(Path(path), ()))
+    for number, (file, values) in enumerate(files):
+        if number == MOST_FILES:
+            raise CommandError(f"{paths[-1]} stands on more than {MOST_FILES} files; merge some of its {LAYERS}")
+        configuration.merge(values, str(file))
     return configuration
 
 
@@ -143,7 +146,7 @@ def _layers(path: Path, above: tuple[Path, ...]) -> Iterator[tuple[Path, dict[st
     resolved = path.resolve()
     if resolved in above:
         raise CommandError(f"{path} stands on itself through its layers: {' -> '.join(p.name for p in above)}")
-    values = _read_yaml(path)
+    values = _read(path)
     layers = values.pop(LAYERS, None) or []
     if not isinstance(layers, list) or not all(isinstance(layer, str) for layer in layers):
         raise CommandError(f"{LAYERS} in {path} has to be a list of paths")
@@ -155,35 +158,10 @@ def _layers(path: Path, above: tuple[Path, ...]) -> Iterator[tuple[Path, dict[st
     yield path, values
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
+        return read_yaml(path)
     except FileNotFoundError:
         raise CommandError(f"there is no configuration file {str(path)!r}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"{path} cannot be read as a configuration file: {error}") from error
-    try:
-        values = yaml.load(text, Loader=_Loader)  # noqa: S506, a SafeLoader
-    except yaml.YAMLError as error:
-        raise CommandError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise CommandError(f"{path} has to hold keys and values, but holds a {type(values).__name__}")
-    return values
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.1 with two of its traps closed: ``1e-4`` is a number, and a key given twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value if key.value != "<<"]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is given twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
+    except YamlError as error:
+        raise CommandError(str(error)) from error

@@ -29,6 +29,7 @@ from typing import Any
 import yaml
 
 from maskexp.files import write_json, written_whole
+from maskexp.yaml_files import YamlError, read_yaml
 
 __all__ = ["RunDirectory", "RunDirectoryError"]
 
@@ -94,14 +95,14 @@ class RunDirectory:
         """Return the run's configuration.
 
         Raises:
-            RunDirectoryError: if there is none, or it is no mapping.
+            RunDirectoryError: if there is none, or it is damaged.
         """
         if not self.holds_run:
             raise RunDirectoryError(f"{self.path} holds no run: there is no {self.config_file.name} in it")
-        content = yaml.safe_load(self.config_file.read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            raise RunDirectoryError(f"{self.config_file} is damaged: it holds no keys and values")
-        return content
+        try:
+            return read_yaml(self.config_file)
+        except YamlError as error:
+            raise RunDirectoryError(f"the configuration of a run is damaged: {error}") from error
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write the configuration so that ``maskexp fit --config`` takes it."""

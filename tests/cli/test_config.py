@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,26 @@ def test_different_paths_are_different() -> None:
 
 def test_flatten_keeps_empty_mappings() -> None:
     assert flatten({"a": {}, "b": {"c": None}}) == {"a": {}, "b.c": None}
+
+
+def test_layers_that_fan_out_are_bounded(tmp_path: Path) -> None:
+    (tmp_path / "0.yaml").write_text("a: 1")
+    for k in range(1, 10):
+        (tmp_path / f"{k}.yaml").write_text(f"layers: [{', '.join([f'{k - 1}.yaml'] * 9)}]")
+    with pytest.raises(CommandError, match=r"9\.yaml stands on more than 100 files; merge some of its layers"):
+        read_configuration([tmp_path / "9.yaml"])
+
+
+def test_a_layer_that_is_a_device_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("layers: [/dev/zero]")
+    with pytest.raises(CommandError, match="/dev/zero is a device or a pipe; only a regular file"):
+        read_configuration([tmp_path / "a.yaml"])
+
+
+def test_many_keys_are_merged_soon(tmp_path: Path) -> None:
+    text = "\n".join(f"k{k}: {{a: 1}}" for k in range(20_000))
+    for name in ("a.yaml", "b.yaml"):
+        (tmp_path / name).write_text(text)
+    start = time.monotonic()
+    read_configuration([tmp_path / "a.yaml", tmp_path / "b.yaml"])
+    assert time.monotonic() - start < 5
