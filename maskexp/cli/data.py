@@ -12,7 +12,7 @@ from maskexp.cli.data_prepare import prepare
 from maskexp.cli.errors import CommandError
 from maskexp.data.builders.arguments import ARGUMENTS
 from maskexp.data.catalog import CATALOG, COLUMNS
-from maskexp.data.check import CHECKABLE, Report, check_data
+from maskexp.data.manifest.check import CHECKABLE, Report, check_data
 from maskexp.suggestions import did_you_mean
 
 __all__ = ["run"]

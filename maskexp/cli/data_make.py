@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from maskexp.cli.errors import CommandError
-from maskexp.data.composites.places_tar import STDIN, keep_scenes
-from maskexp.data.composites.scenes import LAND_AND_WATER, Scene, find_places, land_and_water, named_scenes
-from maskexp.data.composites.travelingbirds import TravelingBirdsRecipe, make_travelingbirds
-from maskexp.data.composites.waterbirds import WaterBirdsRecipe, make_waterbirds
-from maskexp.data.manifest import ManifestTable
+from maskexp.data.generate.composites.places_tar import STDIN, keep_scenes
+from maskexp.data.generate.composites.scenes import LAND_AND_WATER, Scene, find_places, land_and_water, named_scenes
+from maskexp.data.generate.composites.travelingbirds import TravelingBirdsRecipe, make_travelingbirds
+from maskexp.data.generate.composites.waterbirds import WaterBirdsRecipe, make_waterbirds
+from maskexp.data.manifest.table import ManifestTable
 from maskexp.suggestions import did_you_mean
 
 __all__ = ["make"]

@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor
 
 from maskexp.callbacks.figure import visible_part
-from maskexp.data.decode import read_rgb
-from maskexp.data.geometry import EvaluationGeometry
+from maskexp.data.loading.decode import read_rgb
+from maskexp.data.transforms.geometry import EvaluationGeometry
 from maskexp.files import written_whole
 from maskexp.methods import Method, load_method
 from maskexp.methods.checkpoint import data_spec, read_checkpoint

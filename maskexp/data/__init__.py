@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from maskexp.data.bam import BAM as BAM
     from maskexp.data.celeba import CelebA as CelebA
     from maskexp.data.cub import CUB as CUB
-    from maskexp.data.datamodule import ImageDataModule as ImageDataModule
-    from maskexp.data.dataset import ManifestDataset as ManifestDataset
     from maskexp.data.errors import CorruptImageError as CorruptImageError
     from maskexp.data.errors import DataError as DataError
     from maskexp.data.errors import DatasetNotFoundError as DatasetNotFoundError
@@ -20,6 +18,8 @@ if TYPE_CHECKING:
     from maskexp.data.imagenet100 import ImageNet100 as ImageNet100
     from maskexp.data.imagenette import Imagenette as Imagenette
     from maskexp.data.imagenette import ImageWoof as ImageWoof
+    from maskexp.data.loading.datamodule import ImageDataModule as ImageDataModule
+    from maskexp.data.loading.dataset import ManifestDataset as ManifestDataset
     from maskexp.data.metashift import MetaShift as MetaShift
     from maskexp.data.nicopp import NICOPlusPlus as NICOPlusPlus
     from maskexp.data.own import Manifest as Manifest
@@ -37,13 +37,13 @@ _HOMES = {
     "DataError": "errors",
     "DatasetNotFoundError": "errors",
     "HardImageNet": "hardimagenet",
-    "ImageDataModule": "datamodule",
+    "ImageDataModule": "loading.datamodule",
     "ImageNet100": "imagenet100",
     "ImageNet9": "imagenet9",
     "ImageWoof": "imagenette",
     "Imagenette": "imagenette",
     "Manifest": "own",
-    "ManifestDataset": "dataset",
+    "ManifestDataset": "loading.dataset",
     "MetaShift": "metashift",
     "NICOPlusPlus": "nicopp",
     "Spawrious": "spawrious",

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from maskexp.data.builders.cub import CUBLayout
 from maskexp.data.builders.cub_annotations import read_attribute_labels, read_part_locations
-from maskexp.data.files import FileDataModule
+from maskexp.data.loading.file_datamodule import FileDataModule
 
 __all__ = ["CUB"]
 

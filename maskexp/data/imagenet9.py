@@ -6,7 +6,7 @@ from typing import Any
 
 from maskexp.data.builders.imagenet9 import ImageNet9Layout, LabelOrder
 from maskexp.data.builders.imagenet9_training import TrainSet
-from maskexp.data.files import FileDataModule
+from maskexp.data.loading.file_datamodule import FileDataModule
 
 __all__ = ["ImageNet9"]
 

@@ -6,10 +6,10 @@ from functools import cached_property, partial
 from typing import Any
 
 from maskexp.data.builders.own import prepare_own
-from maskexp.data.builders.prepared import Prepared
-from maskexp.data.datamodule import ImageDataModule
-from maskexp.data.manifest import ManifestTable
-from maskexp.data.pixels import FilePixels, Pixels
+from maskexp.data.loading.datamodule import ImageDataModule
+from maskexp.data.loading.pixels import FilePixels, Pixels
+from maskexp.data.manifest.prepared import Prepared
+from maskexp.data.manifest.table import ManifestTable
 
 __all__ = ["Manifest"]
 

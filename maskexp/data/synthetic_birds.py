@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from maskexp.data.datamodule import ImageDataModule
 from maskexp.data.errors import DataError
-from maskexp.data.manifest import Card, ManifestTable, Row
-from maskexp.data.pixels import MemoryPixels, Pixels
-from maskexp.data.synthetic.birds import draw_bird
-from maskexp.data.synthetic.canvas import Canvas
-from maskexp.data.synthetic.scenes import draw_scene
+from maskexp.data.generate.drawn.birds import draw_bird
+from maskexp.data.generate.drawn.canvas import Canvas
+from maskexp.data.generate.drawn.scenes import draw_scene
+from maskexp.data.loading.datamodule import ImageDataModule
+from maskexp.data.loading.pixels import MemoryPixels, Pixels
+from maskexp.data.manifest.table import Card, ManifestTable, Row
 
 __all__ = ["SyntheticBirds", "assign_places", "render"]
 

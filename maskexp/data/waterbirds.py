@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from maskexp.data.builders.waterbirds import WaterBirdsLayout
-from maskexp.data.files import FileDataModule
+from maskexp.data.loading.file_datamodule import FileDataModule
 
 __all__ = ["WaterBirds"]
 

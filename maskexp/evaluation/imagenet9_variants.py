@@ -8,13 +8,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from maskexp.data.batches import BatchReader
 from maskexp.data.builders.imagenet9 import ImageNet9Layout
 from maskexp.data.builders.imagenet9_classes import COMET_CLASSES
-from maskexp.data.builders.layout import prepare
-from maskexp.data.dataset import ManifestDataset
-from maskexp.data.geometry import EvaluationGeometry, TrainingGeometry
-from maskexp.data.pixels import FilePixels
+from maskexp.data.loading.batches import BatchReader
+from maskexp.data.loading.dataset import ManifestDataset
+from maskexp.data.loading.pixels import FilePixels
+from maskexp.data.manifest.layout import prepare
+from maskexp.data.transforms.geometry import EvaluationGeometry, TrainingGeometry
 from maskexp.types import Batch, DataSpec, ForegroundKind
 
 __all__ = ["ImageNet9Variants"]

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from maskexp.data import WaterBirds
-from maskexp.data.examine import KINDS
+from maskexp.data.manifest.examine import KINDS
 from tests.cli.conftest import Command
 from tests.fixtures import resize_image, truncate, write_cub, write_waterbirds
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from maskexp.cli.explain import evaluation_geometry, prepare_image
 from maskexp.cli.main import main
-from maskexp.data.geometry import EvaluationGeometry
+from maskexp.data.transforms.geometry import EvaluationGeometry
 from maskexp.results import RunDirectory
 from tests.cli.conftest import CPU, SMALL, Command
 

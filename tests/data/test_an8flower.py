@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from maskexp.data import An8Flower, DataError, DatasetNotFoundError
-from maskexp.data.check import check_data
+from maskexp.data.manifest.check import check_data
 from tests.fixtures import write_an8flower
 from tests.fixtures.pictures import blob
 

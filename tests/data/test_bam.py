@@ -11,7 +11,7 @@ import pytest
 from maskexp.data import BAM, DataError, DatasetNotFoundError
 from maskexp.data.builders.bam_masks import read_cutouts
 from maskexp.data.builders.bam_names import OBJECTS, SCENES
-from maskexp.data.check import check_data
+from maskexp.data.manifest.check import check_data
 from tests.fixtures import write_bam
 
 

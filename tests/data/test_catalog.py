@@ -11,13 +11,13 @@ from maskexp.cli.data import ACTIONS
 from maskexp.cli.data_make import PARSERS
 from maskexp.data import ImageDataModule
 from maskexp.data.catalog import CATALOG, Entry, markdown_table
-from maskexp.data.check import CHECKABLE
 from maskexp.data.downloads.prepare import PREPARABLE
 from maskexp.data.downloads.sources import SOURCES
+from maskexp.data.manifest.check import CHECKABLE
 
 
 @pytest.mark.parametrize(
-    "module", ["maskexp.data", "maskexp.data.catalog", "maskexp.data.check", "maskexp.data.errors"]
+    "module", ["maskexp.data", "maskexp.data.catalog", "maskexp.data.manifest.check", "maskexp.data.errors"]
 )
 def test_light_modules_do_not_import_torch(module: str) -> None:
     code = f"import sys, {module}; print(sorted({{'torch', 'lightning', 'torchvision'}} & set(sys.modules)))"

@@ -6,7 +6,7 @@ import pytest
 
 from maskexp.data import CelebA, DataError, DatasetNotFoundError
 from maskexp.data.builders import celeba as builder
-from maskexp.data.check import check_data
+from maskexp.data.manifest.check import check_data
 from tests.fixtures import write_celeba
 
 

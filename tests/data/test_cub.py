@@ -8,7 +8,7 @@ import torch
 
 from maskexp.data import CUB, DataError, DatasetNotFoundError
 from maskexp.data.builders import cub as builder
-from maskexp.data.check import check_data
+from maskexp.data.manifest.check import check_data
 from tests.fixtures import write_cub_tree
 from tests.fixtures.cub import SPECIES
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from maskexp.data import DataError, DatasetNotFoundError, HardImageNet
 from maskexp.data.builders.hardimagenet import CLASSES
-from maskexp.data.check import check_data
+from maskexp.data.manifest.check import check_data
 from tests.fixtures import resize_image, write_hardimagenet
 
 

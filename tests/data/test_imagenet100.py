@@ -6,7 +6,7 @@ import pytest
 
 from maskexp.data import DataError, DatasetNotFoundError, ImageNet100
 from maskexp.data.builders.imagenet100 import DIGESTS, LISTS, list_digest
-from maskexp.data.check import check_data
+from maskexp.data.manifest.check import check_data
 from tests.fixtures import write_imagenet
 
 MINE = ("n00000003", "n00000001", "n00000002")

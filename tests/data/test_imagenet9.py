@@ -8,7 +8,7 @@ import pytest
 from maskexp.data import DataError, DatasetNotFoundError, ImageNet9
 from maskexp.data.builders import imagenet9 as builder
 from maskexp.data.builders import imagenet9_classes, imagenet9_training
-from maskexp.data.check import check_data
+from maskexp.data.manifest.check import check_data
 from tests.fixtures import write_boxes, write_imagenet, write_imagenet9, write_imagenet9_training
 
 VARIANTS = ["mixed_next", "mixed_rand", "mixed_same", "no_fg", "only_bg_b", "only_bg_t", "only_fg", "original"]

@@ -6,7 +6,7 @@ import pytest
 
 from maskexp.data import DataError, DatasetNotFoundError, Imagenette, ImageWoof
 from maskexp.data.builders.imagenette import ImagenetteLayout, ImageWoofLayout
-from maskexp.data.check import check_data
+from maskexp.data.manifest.check import check_data
 from tests.fixtures import write_boxes, write_imagenet
 
 WNIDS = list(ImagenetteLayout.wnids)

@@ -7,7 +7,7 @@ import pytest
 
 from maskexp.data import DataError, DatasetNotFoundError, MetaShift
 from maskexp.data.builders.metashift import KNOWN_COUNTS
-from maskexp.data.check import check_data
+from maskexp.data.manifest.check import check_data
 from tests.fixtures import write_metashift, write_scene_graphs
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from maskexp.data import DataError, DatasetNotFoundError, NICOPlusPlus
 from maskexp.data.builders import nicopp as builder
-from maskexp.data.check import check_data
+from maskexp.data.manifest.check import check_data
 from tests.fixtures import write_nicopp
 from tests.fixtures.nicopp import CLASSES
 

@@ -7,7 +7,7 @@ import pytest
 
 from maskexp.data import DataError, DatasetNotFoundError, Spawrious
 from maskexp.data.builders.spawrious import COMBINATIONS, SpawriousLayout
-from maskexp.data.check import check_data
+from maskexp.data.manifest.check import check_data
 from tests.fixtures import write_spawrious
 
 N = 10

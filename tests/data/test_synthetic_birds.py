@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import maskexp.data.synthetic as drawing
+import maskexp.data.generate.drawn as drawing
 from maskexp.data import DataError, SyntheticBirds
 from maskexp.data.synthetic_birds import assign_places, render
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from maskexp.data import DataError, DatasetNotFoundError, TravelingBirds
-from maskexp.data.check import check_data
+from maskexp.data.manifest.check import check_data
 from tests.fixtures import write_cub_tree, write_travelingbirds
 
 

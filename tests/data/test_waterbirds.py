@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from maskexp.data import CorruptImageError, DataError, DatasetNotFoundError, WaterBirds
-from maskexp.data.builders import layout
-from maskexp.data.builders.prepared import cache_folder
 from maskexp.data.builders.waterbirds import WaterBirdsLayout
 from maskexp.data.builders.waterbirds_release import KNOWN_COUNTS
-from maskexp.data.check import check_data
+from maskexp.data.manifest import layout
+from maskexp.data.manifest.check import check_data
+from maskexp.data.manifest.prepared import cache_folder
 from tests.fixtures import COUNTS, corrupt_metadata, resize_image, truncate, write_cub, write_waterbirds
 
 

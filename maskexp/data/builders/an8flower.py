@@ -13,11 +13,11 @@ from PIL import Image
 
 from maskexp.data.builders.converted_masks import converted_masks
 from maskexp.data.builders.folders import pictures, subfolders
-from maskexp.data.builders.hold_out import HeldOutLayout, stratified
-from maskexp.data.builders.prepared import in_parallel, names_with_times
 from maskexp.data.errors import DataError, DatasetNotFoundError
-from maskexp.data.image_files import decode_array
-from maskexp.data.manifest import Row
+from maskexp.data.loading.image_files import decode_array
+from maskexp.data.manifest.hold_out import HeldOutLayout, stratified
+from maskexp.data.manifest.prepared import in_parallel, names_with_times
+from maskexp.data.manifest.table import Row
 
 __all__ = ["An8FlowerLayout", "FlowerSet"]
 

@@ -12,10 +12,10 @@ import numpy as np
 from maskexp.data.builders.bam_masks import pasted_masks
 from maskexp.data.builders.bam_names import OBJECTS, SCENES, Shown
 from maskexp.data.builders.folders import pictures
-from maskexp.data.builders.hold_out import HeldOutLayout, hold_out
-from maskexp.data.builders.releases import Counts
 from maskexp.data.errors import DataError, DatasetNotFoundError
-from maskexp.data.manifest import Box, Row
+from maskexp.data.manifest.hold_out import HeldOutLayout, hold_out
+from maskexp.data.manifest.releases import Counts
+from maskexp.data.manifest.table import Box, Row
 
 __all__ = ["BAMLayout", "BAMSet"]
 

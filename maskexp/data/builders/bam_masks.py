@@ -14,10 +14,10 @@ from PIL import Image
 
 from maskexp.data.builders.bam_names import OBJECTS
 from maskexp.data.builders.converted_masks import converted_masks
-from maskexp.data.builders.prepared import in_parallel
 from maskexp.data.errors import DataError
-from maskexp.data.image_files import stored_size
-from maskexp.data.manifest import Box
+from maskexp.data.loading.image_files import stored_size
+from maskexp.data.manifest.prepared import in_parallel
+from maskexp.data.manifest.table import Box
 
 __all__ = ["pasted_masks", "read_cutouts"]
 
@@ -52,7 +52,7 @@ def pasted_masks(place: Path, boxes: Mapping[str, Box], cache_dir: str | Path | 
     Args:
         place: folder of the set, with ``val``, ``val_loc.txt`` and ``val_mask``.
         boxes: box of each picture of ``val`` by its file name.
-        cache_dir: see :func:`~maskexp.data.builders.prepared.cache_folder`.
+        cache_dir: see :func:`~maskexp.data.manifest.prepared.cache_folder`.
 
     Raises:
         DataError: if there is another number of cut-outs than of objects times numbers, or the file is damaged.

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from maskexp.data.builders.layout import Layout
-from maskexp.data.builders.releases import Counts
 from maskexp.data.errors import DataError, DatasetNotFoundError
-from maskexp.data.manifest import Row
+from maskexp.data.manifest.layout import Layout
+from maskexp.data.manifest.releases import Counts
+from maskexp.data.manifest.table import Row
 
 __all__ = ["CelebALayout"]
 

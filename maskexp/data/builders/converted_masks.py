@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from maskexp.data.builders.prepared import cache_folder, write_whole_folder
+from maskexp.data.manifest.prepared import cache_folder, write_whole_folder
 
 __all__ = ["converted_masks"]
 
@@ -19,10 +19,10 @@ def converted_masks(
     """Return the folder of converted masks, written on first use.
 
     The data may lie where nothing can be written, so the masks go to ``<cache>/masks/<name>-<hash of key>/``, which
-    appears whole: see :func:`~maskexp.data.builders.prepared.write_whole_folder`.
+    appears whole: see :func:`~maskexp.data.manifest.prepared.write_whole_folder`.
 
     Args:
-        cache_dir: the cache; see :func:`~maskexp.data.builders.prepared.cache_folder`.
+        cache_dir: the cache; see :func:`~maskexp.data.manifest.prepared.cache_folder`.
         name: the data set.
         key: paths and state of the source files; another key means another folder.
         convert: writes the masks into the folder it is given.

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from maskexp.data.builders.cub_foreground import CUBForeground
-from maskexp.data.builders.hold_out import HeldOutLayout
-from maskexp.data.builders.releases import Counts
 from maskexp.data.errors import DataError
-from maskexp.data.manifest import Row
+from maskexp.data.manifest.hold_out import HeldOutLayout
+from maskexp.data.manifest.releases import Counts
+from maskexp.data.manifest.table import Row
 
 __all__ = ["TABLES", "Bird", "CUBBirdsLayout", "CUBLayout", "class_names", "read_birds"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from maskexp.data.errors import DataError, DatasetNotFoundError
-from maskexp.data.manifest import Box
+from maskexp.data.manifest.table import Box
 
 __all__ = ["CUBForeground"]
 

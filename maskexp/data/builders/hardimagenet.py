@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from maskexp.data.builders.folders import pictures
-from maskexp.data.builders.hold_out import HeldOutLayout
 from maskexp.data.errors import DataError, DatasetNotFoundError
-from maskexp.data.manifest import Row
+from maskexp.data.manifest.hold_out import HeldOutLayout
+from maskexp.data.manifest.table import Row
 
 __all__ = ["CLASSES", "HardImageNetLayout"]
 

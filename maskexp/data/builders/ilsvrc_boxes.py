@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskexp.data.errors import DataError, DatasetNotFoundError
-from maskexp.data.manifest import Box
+from maskexp.data.manifest.table import Box
 
 __all__ = ["Annotation", "read_ilsvrc_boxes", "scaled"]
 

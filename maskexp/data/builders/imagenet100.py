@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
-from maskexp.data.builders.releases import Counts
 from maskexp.data.builders.wordnet import WordNetLayout
 from maskexp.data.errors import DataError
-from maskexp.data.manifest import Row
+from maskexp.data.manifest.releases import Counts
+from maskexp.data.manifest.table import Row
 
 __all__ = ["LISTS", "ImageNet100Layout", "list_digest"]
 

@@ -10,10 +10,10 @@ from typing import ClassVar, Literal, Self
 
 from maskexp.data.builders.imagenet9_classes import CLASSES, COMET_CLASSES
 from maskexp.data.builders.imagenet9_training import IMAGENET_ID, ImageNet9Training, TrainSet, class_folders
-from maskexp.data.builders.layout import Layout
-from maskexp.data.builders.releases import Counts
 from maskexp.data.errors import DataError
-from maskexp.data.manifest import Row
+from maskexp.data.manifest.layout import Layout
+from maskexp.data.manifest.releases import Counts
+from maskexp.data.manifest.table import Row
 
 __all__ = ["ImageNet9Layout", "LabelOrder"]
 

@@ -12,11 +12,11 @@ from typing import Literal, Self
 import numpy as np
 
 from maskexp.data.builders.folders import pictures, subfolders
-from maskexp.data.builders.hold_out import hold_out
 from maskexp.data.builders.ilsvrc_boxes import read_ilsvrc_boxes
 from maskexp.data.builders.imagenet9_classes import CLASSES, WNIDS
 from maskexp.data.errors import DataError, DatasetNotFoundError
-from maskexp.data.manifest import Row
+from maskexp.data.manifest.hold_out import hold_out
+from maskexp.data.manifest.table import Row
 
 __all__ = ["IMAGENET_ID", "ImageNet9Training", "TrainSet", "class_folders"]
 

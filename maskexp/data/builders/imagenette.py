@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
-from maskexp.data.builders.releases import Counts
 from maskexp.data.builders.wordnet import WordNetLayout
 from maskexp.data.errors import DataError
-from maskexp.data.manifest import Row
+from maskexp.data.manifest.releases import Counts
+from maskexp.data.manifest.table import Row
 
 __all__ = ["ImageWoofLayout", "ImagenetteLayout", "LabelNoise"]
 

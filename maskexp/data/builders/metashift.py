@@ -11,10 +11,10 @@ import numpy as np
 
 from maskexp.data.builders.folders import pictures
 from maskexp.data.builders.gqa import read_object_boxes, scene_graph_files
-from maskexp.data.builders.layout import Layout
-from maskexp.data.builders.releases import Counts
 from maskexp.data.errors import DataError
-from maskexp.data.manifest import Row
+from maskexp.data.manifest.layout import Layout
+from maskexp.data.manifest.releases import Counts
+from maskexp.data.manifest.table import Row
 
 __all__ = ["MetaShiftLayout"]
 

@@ -13,11 +13,11 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 
 from maskexp.data.builders.folders import pictures
-from maskexp.data.builders.hold_out import hold_out
-from maskexp.data.builders.layout import Layout
-from maskexp.data.builders.releases import Counts
 from maskexp.data.errors import DataError
-from maskexp.data.manifest import Row
+from maskexp.data.manifest.hold_out import hold_out
+from maskexp.data.manifest.layout import Layout
+from maskexp.data.manifest.releases import Counts
+from maskexp.data.manifest.table import Row
 
 __all__ = ["NICOPlusPlusLayout", "Protocol"]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from maskexp.data.builders.own_csv import prepare_csv
 from maskexp.data.builders.own_folder import prepare_folder
-from maskexp.data.builders.prepared import Prepared
 from maskexp.data.errors import DataError
-from maskexp.data.manifest import ManifestTable
+from maskexp.data.manifest.prepared import Prepared
+from maskexp.data.manifest.table import ManifestTable
 
 __all__ = ["prepare_own"]
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskexp.data.builders.prepared import SPLIT_NAMES, Prepared, own_card
 from maskexp.data.errors import DataError, DatasetNotFoundError
-from maskexp.data.manifest import Box, ManifestTable, Row
+from maskexp.data.manifest.prepared import SPLIT_NAMES, Prepared, own_card
+from maskexp.data.manifest.table import Box, ManifestTable, Row
 from maskexp.suggestions import did_you_mean
 
 __all__ = ["ROLES", "prepare_csv"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from maskexp.data.builders.folders import pictures, subfolders
-from maskexp.data.builders.prepared import SPLIT_NAMES, Prepared, own_card
 from maskexp.data.errors import DataError, DatasetNotFoundError
-from maskexp.data.manifest import ManifestTable, Row
+from maskexp.data.manifest.prepared import SPLIT_NAMES, Prepared, own_card
+from maskexp.data.manifest.table import ManifestTable, Row
 
 __all__ = ["prepare_folder"]
 

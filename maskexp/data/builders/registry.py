@@ -12,12 +12,12 @@ from maskexp.data.builders.hardimagenet import HardImageNetLayout
 from maskexp.data.builders.imagenet9 import ImageNet9Layout
 from maskexp.data.builders.imagenet100 import ImageNet100Layout
 from maskexp.data.builders.imagenette import ImagenetteLayout, ImageWoofLayout
-from maskexp.data.builders.layout import Layout
 from maskexp.data.builders.metashift import MetaShiftLayout
 from maskexp.data.builders.nicopp import NICOPlusPlusLayout
 from maskexp.data.builders.spawrious import SpawriousLayout
 from maskexp.data.builders.travelingbirds import TravelingBirdsLayout
 from maskexp.data.builders.waterbirds import WaterBirdsLayout
+from maskexp.data.manifest.layout import Layout
 
 __all__ = ["LAYOUTS"]
 

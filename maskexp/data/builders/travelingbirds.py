@@ -10,9 +10,9 @@ from typing import ClassVar, Self
 
 from maskexp.data.builders.cub import TABLES, CUBBirdsLayout, CUBLayout, class_names, read_birds
 from maskexp.data.builders.cub_foreground import CUBForeground
-from maskexp.data.builders.hold_out import VALIDATED_ON_TEST
 from maskexp.data.errors import DataError
-from maskexp.data.manifest import Row
+from maskexp.data.manifest.hold_out import VALIDATED_ON_TEST
+from maskexp.data.manifest.table import Row
 
 __all__ = ["TravelingBirdsLayout"]
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 from maskexp.data.builders.cub_foreground import CUBForeground
-from maskexp.data.builders.layout import Layout
-from maskexp.data.builders.releases import Counts
 from maskexp.data.builders.waterbirds_release import INFERRED, KNOWN_COUNTS, group_counts, notes_on
 from maskexp.data.errors import DataError
-from maskexp.data.manifest import Row
+from maskexp.data.manifest.layout import Layout
+from maskexp.data.manifest.releases import Counts
+from maskexp.data.manifest.table import Row
 
 __all__ = ["WaterBirdsLayout"]
 

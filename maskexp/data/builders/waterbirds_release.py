@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from maskexp.data.manifest import Row
+from maskexp.data.manifest.table import Row
 
 __all__ = ["INFERRED", "KNOWN_COUNTS", "group_counts", "notes_on"]
 

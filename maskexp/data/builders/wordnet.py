@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from maskexp.data.builders.folders import pictures
-from maskexp.data.builders.hold_out import HeldOutLayout
 from maskexp.data.builders.ilsvrc_boxes import read_ilsvrc_boxes, scaled
-from maskexp.data.builders.prepared import in_parallel
-from maskexp.data.builders.releases import Counts
 from maskexp.data.errors import DataError
-from maskexp.data.image_files import stored_size
-from maskexp.data.manifest import Row
+from maskexp.data.loading.image_files import stored_size
+from maskexp.data.manifest.hold_out import HeldOutLayout
+from maskexp.data.manifest.prepared import in_parallel
+from maskexp.data.manifest.releases import Counts
+from maskexp.data.manifest.table import Row
 
 __all__ = ["WordNetLayout"]
 

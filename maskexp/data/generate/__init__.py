@@ -1,0 +1,1 @@
+"""Generated data: composites of birds and scenes, and drawn birds."""

@@ -1,0 +1,301 @@
+"""The base of all datamodules."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, default_collate
+
+from maskexp.data.errors import DataError
+from maskexp.data.loading.batches import BatchReader, finished
+from maskexp.data.loading.cache import PixelCache
+from maskexp.data.loading.dataset import ManifestDataset
+from maskexp.data.loading.permuted_labels import deal_labels
+from maskexp.data.loading.pixels import FilePixels, Pixels
+from maskexp.data.loading.samplers import EpochSampler, ShardSampler
+from maskexp.data.manifest.prepared import cache_folder
+from maskexp.data.manifest.table import ManifestTable
+from maskexp.data.transforms.geometry import EvaluationGeometry, Resize, ShortSide, TrainingGeometry
+from maskexp.data.transforms.photometry import jitter
+from maskexp.types import Batch, DataSpec, ForegroundKind
+
+__all__ = ["ImageDataModule"]
+
+
+class ImageDataModule(LightningDataModule, ABC):
+    """Loaders, geometry, photometry and specification of any data that comes as a manifest.
+
+    A subclass declares its arguments and two methods: :meth:`build` returns the manifest, :meth:`pixels` says where the
+    pixels of a split come from. The samplers made here know the ranks; evaluation never repeats a sample.
+
+    Args:
+        image_size: side in pixels of the square images that reach the network.
+        batch_size: samples per training step and process.
+        eval_batch_size: samples per evaluation step and process; ``batch_size`` if not given.
+        num_workers: processes that load; they never change what is loaded.
+        seed: of order and augmentation.
+        foreground: what the foreground is. If not given, segmentations where there are any, else boxes, else none.
+        crop_scale: range of a training crop's share of the area (default: released code of group_DRO); None trains on
+            the geometry of evaluation.
+        crop_ratio: range of a training crop's width / height (default: released code of group_DRO).
+        flip: whether half of the training samples are mirrored.
+        rotation: largest rotation of a training sample in degrees.
+        photometric: strength in [0, 1] of the change of brightness, contrast and saturation in training, made on the
+            batch on its device.
+        resize: geometry of evaluation, ``square`` (aspect distorted) or ``center_crop``.
+        crop_fraction: share of the resized side that evaluation keeps, see :class:`EvaluationGeometry`.
+        test_split: split that takes the part of ``test``, for data with several of them.
+        predict_split: split that ``predict`` runs over.
+        shuffle_labels_seed: deal the labels of each split anew among its images, as a sanity check
+            (:func:`~maskexp.data.loading.permuted_labels.deal_labels`); the images stay.
+        cache: ``memmap`` decodes every picture once and keeps the pixels beside the manifests (``$MASKEXP_CACHE``, or
+            ``cache_dir`` where a data set has it). Evaluation sees the same pixels to the last bit; training crops from
+            pictures whose short side is ``cache_size`` at most, which ``notes`` say where it changes any. Nothing
+            removes caches of earlier settings; who builds another one of a split is told how much they take.
+        cache_size: short side in pixels of the training pictures in the cache; 8/7 of ``image_size`` if not given (256
+            for 224). Smaller pictures are kept as they are.
+    """
+
+    cache_dir: str | None = None
+
+    def __init__(
+        self,
+        *,
+        image_size: int = 224,
+        batch_size: int = 32,
+        eval_batch_size: int | None = None,
+        num_workers: int = 2,
+        seed: int = 0,
+        foreground: ForegroundKind | None = None,
+        crop_scale: tuple[float, float] | None = (0.7, 1.0),
+        crop_ratio: tuple[float, float] = (3 / 4, 4 / 3),
+        flip: bool = True,
+        rotation: float = 0.0,
+        photometric: float = 0.0,
+        resize: Resize = "square",
+        crop_fraction: float = 1.0,
+        test_split: str = "test",
+        predict_split: str = "test",
+        shuffle_labels_seed: int | None = None,
+        cache: Literal["memmap"] | None = None,
+        cache_size: int | None = None,
+    ) -> None:
+        super().__init__()
+        if not 0 < crop_fraction <= 1:
+            raise DataError(f"crop_fraction is {crop_fraction}; it must be in (0, 1]")
+        if seed < 0:
+            raise DataError(f"seed is {seed}; it must be at least 0")
+        if not 0 <= photometric <= 1:
+            raise DataError(f"photometric is {photometric}; it must be in [0, 1]")
+        if cache_size is not None and (cache is None or cache_size < 1):
+            raise DataError(f"cache_size is {cache_size}; it must be at least 1 and belongs to `cache: memmap`")
+        # Kept in checkpoints, so that they say how their images were prepared; the logger gets the run's whole config.
+        self.save_hyperparameters(logger=False)
+        self.hparams.update({name: str(value) for name, value in self.hparams.items() if isinstance(value, Path)})
+        self.image_size = image_size
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size or batch_size
+        self.num_workers = num_workers
+        self.seed = seed
+        self.photometric = photometric
+        self.test_split = test_split
+        self.predict_split = predict_split
+        self.shuffle_labels_seed = shuffle_labels_seed
+        self.evaluation = EvaluationGeometry(image_size, resize, crop_fraction)
+        self.training = TrainingGeometry(image_size, crop_scale, crop_ratio, flip, rotation, seed, self.evaluation)
+        self.cache = cache
+        self.frozen = ShortSide(cache_size or round(image_size * 8 / 7))
+        self._requested_foreground = foreground
+        self._table: ManifestTable | None = None
+        self._labelled: ManifestTable | None = None
+        self._datasets: dict[str, ManifestDataset] = {}
+
+    @abstractmethod
+    def build(self) -> ManifestTable:
+        """Return the manifest of the data."""
+
+    @abstractmethod
+    def pixels(self, split: str) -> Pixels:
+        """Return where the pixels of a split come from."""
+
+    @property
+    def table(self) -> ManifestTable:
+        """The manifest, built when it is first asked for."""
+        if self._table is None:
+            self._table = self.build()
+        return self._table
+
+    @property
+    def labelled(self) -> ManifestTable:
+        """The manifest with the labels that are learned and judged by: its own, or dealt anew."""
+        if self._labelled is None:
+            seed = self.shuffle_labels_seed
+            self._labelled = self.table if seed is None else deal_labels(self.table, seed)
+        return self._labelled
+
+    @property
+    def foreground(self) -> ForegroundKind:
+        """What the foreground is, after the data was looked at.
+
+        Raises:
+            DataError: if the kind that was asked for is nowhere in the data.
+        """
+        available: list[ForegroundKind] = ["none"]
+        if any(row.box for row in self.table.rows):
+            available.insert(0, "box")
+        if self.table.card.mask_kind != "none":
+            available.insert(0, "segmentation")
+        if self._requested_foreground is None:
+            return available[0]
+        if self._requested_foreground not in available:
+            raise DataError(
+                f"foreground is {self._requested_foreground!r}, but {self.table.card.name} here offers "
+                f"{', '.join(available)}"
+            )
+        return self._requested_foreground
+
+    @property
+    def spec(self) -> DataSpec:
+        """What the data is; can be asked for at any time."""
+        card = self.labelled.card
+        return DataSpec(
+            name=card.name,
+            variant=card.variant,
+            class_names=card.classes,
+            attribute_names=card.attributes,
+            group_names=card.group_names,
+            image_size=(self.image_size, self.image_size),
+            train_group_counts=self.labelled.counts("train") if card.attributes else (),
+            foreground=self.foreground,
+        )
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the manifest, with the labels that are in force."""
+        return self.labelled.digest
+
+    @property
+    def notes(self) -> list[str]:
+        """What every output made from this data has to say."""
+        return [*self.labelled.card.notes, *self._notes_of_cache()]
+
+    def dataset(self, split: str) -> ManifestDataset:
+        """Return one split; ``test`` is the split that was chosen to take its part.
+
+        Raises:
+            DataError: if there is no such split.
+        """
+        split = self.test_split if split == "test" else split
+        if split not in self._datasets:
+            self.table.split(split)
+            pixels = self.pixels(split)
+            cached = None if self.cache is None else self._cached(split, pixels)
+            self._datasets[split] = ManifestDataset(
+                self.labelled,
+                split,
+                pixels,
+                self.evaluation,
+                self.training,
+                evaluated=None if split == "train" else cached,
+                trainable=cached if split == "train" else None,
+            )
+        return self._datasets[split]
+
+    def fetch(self, split: str, indices: Sequence[int]) -> Batch:
+        """Return the samples ``indices`` of a split as evaluation sees them, image float in [0, 1], on the CPU."""
+        dataset = self.dataset(split)
+        batch: Batch = default_collate([dataset[int(index)] for index in indices])
+        batch["image"] = batch["image"].float() / 255
+        return batch
+
+    def prepare_data(self) -> None:
+        """Build the manifest once per machine, so that the other processes find it."""
+        self.build()
+
+    def setup(self, stage: str) -> None:
+        """Open the splits of a stage: ``fit``, ``validate``, ``test`` or ``predict``.
+
+        A trainer with ``limit_val_batches: 0`` needs no split to validate on.
+        """
+        validated = self.trainer is None or self.trainer.limit_val_batches != 0
+        fitted = ("train", "val") if validated else ("train",)
+        splits = {"fit": fitted, "validate": ("val",), "test": ("test",), "predict": (self.predict_split,)}
+        for split in splits[stage]:
+            self.dataset(split)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Return augmented samples in random order; an incomplete last batch is left out."""
+        rank, world_size = self._rank()
+        sampler = EpochSampler(len(self.dataset("train")), self.seed, rank, world_size)
+        return self._loader("train", sampler, self.batch_size, drop_last=len(sampler) >= self.batch_size)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Return the validation split, each sample once."""
+        return self._evaluation_loader("val")
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Return the test split, each sample once."""
+        return self._evaluation_loader("test")
+
+    def predict_dataloader(self) -> DataLoader[Any]:
+        """Return ``predict_split``, each sample once."""
+        return self._evaluation_loader(self.predict_split)
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Turn images into floats in [0, 1] on the device; in training, change their colours."""
+        images = batch["image"].to(torch.float32, copy=True).div_(255)
+        if self.trainer is not None and self.trainer.training:
+            images = jitter(images, self.photometric)
+        return {**batch, "image": images}
+
+    def _cached(self, split: str, pixels: Pixels) -> Pixels:
+        """Open the cache of a split: training needs whole pictures, all others are stored as evaluation sees them."""
+        if not isinstance(pixels, FilePixels):
+            raise DataError(
+                f"the pictures of {self.table.card.name} lie in memory already, there is nothing to cache; leave "
+                "`cache` away"
+            )
+        geometry = self.frozen if split == "train" else self.evaluation
+        folder, workers = cache_folder(self.cache_dir), max(self.num_workers, 1)
+        return PixelCache(folder, self.table, split, pixels, geometry, workers).open()
+
+    def _notes_of_cache(self) -> list[str]:
+        """Say how many training pictures the cache changes."""
+        if self.cache is None or "train" not in self.table.splits:
+            return []
+        rows = self.table.split("train")
+        # A size of 0 is unknown, and may be a large one.
+        changed = sum(not row.width or self.frozen.shrinks(row.height, row.width) for row in rows)
+        if not changed:
+            return []
+        return [
+            f"training crops come from a cache with a short side of {self.frozen.limit} pixels, not from the files; "
+            f"this shrank {changed} of {len(rows)} pictures"
+        ]
+
+    def _evaluation_loader(self, split: str) -> DataLoader[Any]:
+        sampler = ShardSampler(len(self.dataset(split)), *self._rank())
+        return self._loader(split, sampler, self.eval_batch_size, drop_last=False)
+
+    def _loader(
+        self, split: str, sampler: EpochSampler | ShardSampler, batch_size: int, drop_last: bool
+    ) -> DataLoader[Any]:
+        return DataLoader(
+            BatchReader(self.dataset(split)),
+            batch_size=batch_size,
+            sampler=sampler,
+            num_workers=self.num_workers,
+            collate_fn=finished,
+            pin_memory=torch.cuda.is_available(),
+            drop_last=drop_last,
+            persistent_workers=self.num_workers > 0,
+        )
+
+    def _rank(self) -> tuple[int, int]:
+        """Return rank and number of processes."""
+        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)

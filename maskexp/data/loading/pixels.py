@@ -1,0 +1,138 @@
+"""Where pixels come from: files, or an array in memory. The rest of the data room does not see the difference."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from maskexp.data.errors import DataError
+from maskexp.data.loading.decode import read_mask, read_rgb
+from maskexp.data.manifest.prepared import in_parallel
+from maskexp.data.manifest.table import Row
+from maskexp.types import ForegroundKind
+
+__all__ = ["FilePixels", "MemoryPixels", "Pixels"]
+
+
+class Pixels(Protocol):
+    """The stored pixels of one split."""
+
+    has_foreground: np.ndarray
+    """``(N,)`` bool, which samples have ground truth."""
+
+    def read(self, index: int) -> Tensor:
+        """Return uint8 ``(4, H, W)``: RGB, and the soft foreground (0 where there is none).
+
+        Where no sample of the split has one, the fourth channel may be left out.
+        """
+        ...
+
+
+class MemoryPixels:
+    """Pixels that were made in memory.
+
+    Args:
+        values: uint8 ``(N, 4, H, W)``, RGB and soft foreground.
+        with_foreground: False blanks the foreground.
+    """
+
+    def __init__(self, values: np.ndarray, with_foreground: bool = True) -> None:
+        self.values = values
+        self.has_foreground = np.full(len(values), with_foreground)
+
+    def read(self, index: int) -> Tensor:
+        """Return a copy of the sample, uint8 ``(4, H, W)``."""
+        pixels = torch.from_numpy(self.values[index].copy())
+        if not self.has_foreground[index]:
+            pixels[3] = 0
+        return pixels
+
+
+class FilePixels:
+    """Pixels that are decoded from files when they are asked for.
+
+    Args:
+        rows: rows of one split.
+        foreground: what the fourth channel is made of: the row's mask, its boxes, or nothing.
+        root: folder to which image paths are relative.
+        mask_root: folder to which mask paths are relative; ``root`` if not given.
+    """
+
+    def __init__(
+        self, rows: Sequence[Row], foreground: ForegroundKind, root: Path, mask_root: Path | None = None
+    ) -> None:
+        self.root, self.mask_root, self.foreground = root, mask_root or root, foreground
+        # Arrays of bytes: lists of str would be copied page by page into every forked worker.
+        self.images = np.array([row.image.encode() for row in rows], np.bytes_)
+        self.masks = np.array([row.mask.encode() if foreground == "segmentation" else b"" for row in rows], np.bytes_)
+        boxes = [row.boxes if foreground == "box" else () for row in rows]
+        self.boxes = np.full((len(rows), max(map(len, boxes), default=0), 4), np.nan, np.float32)
+        for index, of_row in enumerate(boxes):
+            self.boxes[index, : len(of_row)] = np.array(of_row, np.float32).reshape(-1, 4)
+        self.has_foreground = (self.masks != b"") | np.any(np.isfinite(self.boxes[..., 0]), axis=1)
+        self._any_foreground = bool(self.has_foreground.any())
+
+    def read(self, index: int) -> Tensor:
+        """Decode one sample to uint8 ``(4, H, W)``, or ``(3, H, W)`` where no sample has a foreground.
+
+        Raises:
+            CorruptImageError: if a file cannot be decoded.
+            DataError: if a file is missing, or mask and image differ in size.
+        """
+        path = self.root / self.images[index].decode()
+        try:
+            image = read_rgb(path)
+            if not self._any_foreground:
+                return image
+            region = self._region(index, path, image.shape[1], image.shape[2])
+        except FileNotFoundError as error:
+            raise _missing(error) from error
+        return torch.cat([image, region])
+
+    def fingerprint(self) -> str:
+        """Return a hash over sizes and times of all files: another one means that their content may have changed.
+
+        Raises:
+            DataError: if a file is missing.
+        """
+        images = [self.root / name.decode() for name in self.images]
+        masks = [self.mask_root / name.decode() for name in self.masks if name]
+        try:
+            states = in_parallel(_state, [*images, *masks])
+        except FileNotFoundError as error:
+            raise _missing(error) from error
+        return hashlib.sha256(repr(states).encode()).hexdigest()
+
+    def _region(self, index: int, image: Path, height: int, width: int) -> Tensor:
+        """Return the soft foreground uint8 ``(1, height, width)``."""
+        if self.masks[index]:
+            path = self.mask_root / self.masks[index].decode()
+            mask = read_mask(path)
+            if mask.shape[1:] != (height, width):
+                raise DataError(
+                    f"the mask {path} has {mask.shape[2]}x{mask.shape[1]} pixels but its image {image} has "
+                    f"{width}x{height}; they must have the same size"
+                )
+            return mask
+        region = torch.zeros(1, height, width, dtype=torch.uint8)
+        for box in self.boxes[index]:
+            if np.isfinite(box).all():
+                x0, y0, x1, y1 = (max(round(float(corner)), 0) for corner in box)
+                region[:, y0:y1, x0:x1] = 255
+        return region
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Return size and time of the last change."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _missing(error: FileNotFoundError) -> DataError:
+    return DataError(f"{error.filename} is missing although the manifest lists it; run `maskexp data check`")

@@ -1,0 +1,218 @@
+"""Is the data as it has to be? The report behind ``maskexp data check``. Needs no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from maskexp.data.builders.arguments import ARGUMENTS
+from maskexp.data.builders.own import prepare_own
+from maskexp.data.builders.registry import LAYOUTS
+from maskexp.data.errors import DataError, DatasetNotFoundError
+from maskexp.data.manifest.examine import KINDS, Severity, examine
+from maskexp.data.manifest.layout import Layout, prepare_unverified
+from maskexp.data.manifest.prepared import Prepared, in_parallel
+from maskexp.data.manifest.releases import differences
+from maskexp.data.manifest.table import Row
+
+__all__ = ["CHECKABLE", "Finding", "Report", "check", "check_data"]
+
+CHECKABLE = tuple(ARGUMENTS)
+"""Datamodules whose files can be checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that was found.
+
+    Attributes:
+        kind: one word, e.g. ``mask_size``.
+        severity: ``error`` (results would be wrong, or training stops), ``warning`` (look at it) or ``note``.
+        message: one sentence.
+        items: the files or rows concerned, all of them.
+    """
+
+    kind: str
+    severity: Severity
+    message: str
+    items: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The result of a check.
+
+    Attributes:
+        name: data set.
+        variant: release, or ``custom``.
+        group_names: names of the groups (of the classes, where there are no groups).
+        counts: images per split and group (or class).
+        findings: errors first.
+        sha256: over id, split, label, attribute and the content of every image and mask; empty if not asked for.
+    """
+
+    name: str
+    variant: str
+    group_names: tuple[str, ...]
+    counts: dict[str, tuple[int, ...]]
+    findings: tuple[Finding, ...]
+    sha256: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is no error."""
+        return all(finding.severity != "error" for finding in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain types for JSON."""
+        return {"ok": self.ok, **asdict(self)}
+
+
+def check_data(
+    name: str,
+    *,
+    decode: bool = False,
+    workers: int = 8,
+    custom: bool = False,
+    sha256: str | None = None,
+    **arguments: Any,
+) -> Report:
+    """Check the files of a datamodule.
+
+    Args:
+        name: one of :data:`CHECKABLE`.
+        decode: whether to decode every image, which finds truncated files and equal files in two splits.
+        workers: threads.
+        custom: whether the data is one's own or a part: its counts are not compared with the published ones.
+        sha256: if not None, :attr:`Report.sha256` is computed; if not empty, another one is an error.
+        **arguments: where the data lies and which part of it is meant: ``root`` and :data:`ARGUMENTS`.
+
+    Returns:
+        The report. Data that cannot be read at all makes a report with one error.
+
+    Raises:
+        DataError: if the name is none of :data:`CHECKABLE`.
+    """
+    if name not in CHECKABLE:
+        raise DataError(f"there are no files of {name!r} to check; choose one of {', '.join(CHECKABLE)}")
+    try:
+        known = LAYOUTS.get(name)
+        if known is None:
+            return check(prepare_own(**arguments), decode, workers, sha256)
+        layout = known.find(**arguments)
+        prepared = prepare_unverified(layout)
+    except DatasetNotFoundError as error:
+        return _failed(name, "not_found", error)
+    except DataError as error:
+        return _failed(name, "schema", error)
+    return check(prepared, decode, workers, sha256, () if custom else _uncounted(layout, prepared.table.rows))
+
+
+def check(
+    prepared: Prepared,
+    decode: bool = False,
+    workers: int = 8,
+    sha256: str | None = None,
+    further: Sequence[Finding] = (),
+) -> Report:
+    """Check every row of a manifest against its files.
+
+    Args:
+        prepared: manifest and folders.
+        decode: see :func:`check_data`.
+        workers: threads.
+        sha256: see :func:`check_data`.
+        further: findings that are known already.
+    """
+    table = prepared.table
+    read = decode or sha256 is not None
+    contents = in_parallel(partial(_content, prepared), table.rows, workers) if read else [""] * len(table.rows)
+    found: dict[str, list[str]] = defaultdict(list)
+    for problems in in_parallel(lambda row: list(examine(row, prepared, decode)), table.rows, workers):
+        for kind, item in problems:
+            found[kind].append(item)
+    found["leak"] += _leaks(table.rows, contents)
+    digest = "" if sha256 is None else _digest(prepared, contents, workers)
+    findings = [*further, *_digested(digest, sha256)]
+    findings += [
+        Finding(kind, severity, f"{len(found[kind])} {words}", tuple(found[kind]))
+        for kind, (severity, words) in KINDS.items()
+        if found[kind]
+    ]
+    findings += [Finding("about", "note", note) for note in table.card.notes]
+    findings.sort(key=lambda finding: ("error", "warning", "note").index(finding.severity))
+    counts = {split: table.counts(split) for split in table.splits}
+    names = table.card.group_names or table.card.classes
+    return Report(table.card.name, table.card.variant, names, counts, tuple(findings), digest)
+
+
+def _failed(name: str, kind: str, error: Exception) -> Report:
+    """Return the report on data that could not be read."""
+    return Report(name, "unknown", (), {}, (Finding(kind, "error", str(error)),))
+
+
+def _leaks(table: Sequence[Row], contents: Sequence[str]) -> list[str]:
+    """Return rows of evaluation splits whose image, pair or (if known) content is in the training split too."""
+    trained: dict[str, str] = {}
+    rows = list(zip(table, contents, strict=True))
+    for row, content in rows:
+        if row.split == "train":
+            trained.update(dict.fromkeys(_identities(row, content), row.id))
+    return [
+        f"{row.split} {row.id} is train {next(trained[key] for key in _identities(row, content) if key in trained)}"
+        for row, content in rows
+        if row.split != "train" and any(key in trained for key in _identities(row, content))
+    ]
+
+
+def _identities(row: Row, content: str) -> list[str]:
+    """Return what makes two rows show the same picture."""
+    keys = {"image": row.image, "pair": row.pair_id, "content": content}
+    return [f"{kind}:{value}" for kind, value in keys.items() if value]
+
+
+def _content(prepared: Prepared, row: Row) -> str:
+    """Return the hash of an image file, empty where it is missing."""
+    return _hash(prepared.image_root(row.split) / row.image)
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+def _digest(prepared: Prepared, contents: Sequence[str], workers: int) -> str:
+    """Return the sha256 over what the rows say and over the content of their files, wherever these lie."""
+    root = prepared.mask_root or prepared.root
+    masks = in_parallel(lambda row: _hash(root / row.mask) if row.mask else "", prepared.table.rows, workers)
+    lines = [
+        json.dumps([row.id, row.split, row.label, row.attr, content, mask])
+        for row, content, mask in zip(prepared.table.rows, contents, masks, strict=True)
+    ]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _digested(found: str, wanted: str | None) -> list[Finding]:
+    """Return an error if the data was pinned to another digest."""
+    if not wanted or found == wanted:
+        return []
+    return [Finding("sha256", "error", f"the data has sha256 {found} instead of {wanted}; it is not the same data")]
+
+
+def _uncounted(layout: Layout, rows: Sequence[Row]) -> list[Finding]:
+    """Return where the counts are not the published ones: an error, but a warning where they are inferred."""
+    known = layout.known() or {}
+    return [
+        Finding(
+            "counts",
+            "warning" if difference.inferred else "error",
+            f"{difference.message}{' (inferred, not published)' if difference.inferred else ''}; extract the archive "
+            "again, or say that the data is your own or a part (--custom)",
+        )
+        for difference in differences(layout.counted(rows), known, layout.inferred, layout.claimed())
+    ]

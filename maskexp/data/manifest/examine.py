@@ -1,0 +1,103 @@
+"""What can be wrong with a single row of a manifest and its files. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from PIL import Image
+
+from maskexp.data.errors import CorruptImageError
+from maskexp.data.loading.image_files import decode_array, decode_mask, stored_size
+from maskexp.data.manifest.prepared import Prepared
+from maskexp.data.manifest.table import Box, Row
+
+__all__ = ["KINDS", "Severity", "examine"]
+
+Severity = Literal["error", "warning", "note"]
+KINDS: dict[str, tuple[Severity, str]] = {
+    "missing": ("error", "files are missing"),
+    "corrupt": ("error", "files cannot be decoded"),
+    "image_size": ("error", "images have another size than the manifest says"),
+    "mask_size": ("error", "masks have another size than their image"),
+    "box_empty": ("error", "boxes are empty"),
+    "leak": ("error", "images are in the training split and in another one"),
+    "box_outside": ("warning", "boxes reach more than a pixel beyond their image"),
+    "mask_empty": ("warning", "masks are empty"),
+    "mask_full": ("warning", "masks cover the whole image"),
+    "mask_none": ("note", "images have no mask although others have one"),
+    "mask_mode": ("note", "masks are not stored as grey levels (they are read as such)"),
+    "image_mode": ("note", "images are not stored as RGB (they are converted)"),
+    "image_format": ("note", "files have another format than their name says (they are read by their content)"),
+}
+"""Severity and words of everything that can be found in a single file or row."""
+GREY_MODES = ("1", "L", "I;16")
+
+
+def examine(row: Row, prepared: Prepared, decode: bool) -> Iterator[tuple[str, str]]:
+    """Yield (kind, item) of what is wrong with one row."""
+    path = prepared.image_root(row.split) / row.image
+    try:
+        size = stored_size(path)
+        yield from _examine_storage(path, decode)
+    except FileNotFoundError:
+        yield "missing", str(path)
+        return
+    except CorruptImageError as error:
+        yield "corrupt", str(error)
+        return
+    if row.width and (row.width, row.height) != size:
+        yield "image_size", f"{path}: {size[0]}x{size[1]}, manifest {row.width}x{row.height}"
+    if row.mask:
+        yield from _examine_mask((prepared.mask_root or prepared.root) / row.mask, size)
+    elif prepared.table.card.mask_kind != "none":
+        yield "mask_none", str(path)
+    for box in row.boxes:
+        yield from _examine_box(row, box, size)
+
+
+def _examine_storage(path: Path, decode: bool) -> Iterator[tuple[str, str]]:
+    """Yield in which way an image file is stored unusually, and decode it."""
+    with Image.open(path) as image:
+        if image.mode != "RGB":
+            yield "image_mode", f"{path}: {image.mode}"
+        if image.format != Image.registered_extensions().get(path.suffix.lower()):
+            yield "image_format", f"{path}: {image.format}"
+    if decode:
+        decode_array(path, "RGB")
+
+
+def _examine_mask(path: Path, size: tuple[int, int]) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with a mask."""
+    try:
+        inside = decode_mask(path) >= 128
+        if path.suffix != ".npy" and (mode := _mode(path)) not in GREY_MODES:
+            yield "mask_mode", f"{path}: {mode}"
+    except FileNotFoundError:
+        yield "missing", str(path)
+    except CorruptImageError as error:
+        yield "corrupt", str(error)
+    else:
+        height, width = inside.shape
+        if (width, height) != size:
+            yield "mask_size", f"{path}: {width}x{height}, image {size[0]}x{size[1]}"
+        if not inside.any():
+            yield "mask_empty", str(path)
+        if inside.all():
+            yield "mask_full", str(path)
+
+
+def _examine_box(row: Row, box: Box, size: tuple[int, int]) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with a box."""
+    x0, y0, x1, y1 = box
+    item = f"{row.split} {row.id}: {x0:g} {y0:g} {x1:g} {y1:g} in {size[0]}x{size[1]}"
+    if x1 <= x0 or y1 <= y0:
+        yield "box_empty", item
+    if min(x0, y0) < -1 or x1 > size[0] + 1 or y1 > size[1] + 1:
+        yield "box_outside", item
+
+
+def _mode(path: Path) -> str:
+    with Image.open(path) as image:
+        return image.mode

@@ -1,0 +1,1 @@
+"""Transforms of images and foregrounds: geometry moves both together, photometry changes colours."""

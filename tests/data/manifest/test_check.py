@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import inspect
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import maskexp.data
+from maskexp.data import DataError
+from maskexp.data.builders.arguments import ARGUMENTS
+from maskexp.data.builders.waterbirds import WaterBirdsLayout
+from maskexp.data.manifest.check import Report, check_data
+from maskexp.data.manifest.layout import prepare
+from tests.fixtures import (
+    COUNTS,
+    corrupt_metadata,
+    resize_image,
+    truncate,
+    write_celeba,
+    write_csv,
+    write_cub,
+    write_cub_tree,
+    write_waterbirds,
+)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return write_waterbirds(tmp_path / "waterbirds")
+
+
+def errors(report: Report) -> dict[str, tuple[str, ...]]:
+    return {finding.kind: finding.items for finding in report.findings if finding.severity == "error"}
+
+
+def warnings(report: Report) -> dict[str, tuple[str, ...]]:
+    return {finding.kind: finding.items for finding in report.findings if finding.severity == "warning"}
+
+
+def test_sound_data(root: Path) -> None:
+    report = check_data("WaterBirds", root=root, decode=True)
+
+    assert report.ok
+    assert not warnings(report)
+    assert report.counts == COUNTS
+    assert report.variant == "custom"
+    assert any("differ from every known release" in finding.message for finding in report.findings)
+    assert json.loads(json.dumps(report.to_dict()))["ok"] is True
+
+
+def test_everything_that_is_wrong_is_listed_at_once(root: Path) -> None:
+    pictures = sorted(root.glob("[01]*/*.jpg"))
+    masks = sorted((root / "segmentations").glob("*/*.png"))
+    pictures[0].unlink()
+    truncate(pictures[1])
+    resize_image(masks[2], (3, 4))
+    with Image.open(masks[3]) as mask:
+        size = mask.size
+    Image.new("L", size, 0).save(masks[3])
+    Image.new("L", size, 255).save(masks[4])
+    masks[5].unlink()
+
+    report = check_data("WaterBirds", root=root, decode=True)
+
+    assert not report.ok
+    assert set(errors(report)) == {"missing", "corrupt", "mask_size"}
+    assert errors(report)["missing"] == (str(pictures[0]),)
+    assert errors(report)["corrupt"][0].startswith(str(pictures[1]))
+    assert errors(report)["mask_size"][0].startswith(f"{masks[2]}: 3x4, image ")
+    assert warnings(report) == {"mask_empty": (str(masks[3]),), "mask_full": (str(masks[4]),)}
+    assert [len(finding.items) for finding in report.findings if finding.kind == "mask_none"] == [1]
+
+
+def test_truncated_files_need_decoding(root: Path) -> None:
+    truncate(sorted(root.glob("[01]*/*.jpg"))[1])
+
+    assert "corrupt" not in errors(check_data("WaterBirds", root=root))
+    assert "corrupt" in errors(check_data("WaterBirds", root=root, decode=True))
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_order_does_not_depend_on_threads(workers: int, root: Path) -> None:
+    for path in sorted(root.glob("[01]*/*.jpg"))[:9]:
+        path.unlink()
+
+    missing = errors(check_data("WaterBirds", root=root, workers=workers))["missing"]
+
+    assert len(missing) == 9
+    assert missing == errors(check_data("WaterBirds", root=root, workers=8))["missing"]
+
+
+def test_boxes(root: Path, tmp_path: Path) -> None:
+    cub = write_cub(tmp_path / "CUB_200_2011", root)
+    lines = (cub / "bounding_boxes.txt").read_text().splitlines()
+    lines[0], lines[1] = "1 4.0 5.0 0.0 10.0", "2 4.0 5.0 400.0 10.0"
+    (cub / "bounding_boxes.txt").write_text("\n".join(lines))
+
+    report = check_data("WaterBirds", root=root, cub_root=cub)
+
+    assert errors(report) == {"box_empty": ("train 1: 4 5 4 15 in 37x50",)}
+    assert warnings(report) == {"box_outside": ("train 2: 4 5 404 15 in 61x33",)}
+
+
+# --- counts ----------------------------------------------------------------------------------------------------------
+
+
+def test_published_counts_must_be_met(tmp_path: Path) -> None:
+    root = write_cub_tree(tmp_path / "CUB_200_2011")
+    report = check_data("CUB", root=root)
+
+    assert not report.ok
+    assert [finding.message.split(";")[0] for finding in report.findings if finding.kind == "counts"] == [
+        "train has 15 pictures, but official has 5994",
+        "test has 6 pictures, but official has 5794",
+    ]
+    assert "(--custom)" in report.findings[0].message
+    assert check_data("CUB", root=root, custom=True).ok
+
+
+def test_inferred_counts_are_a_warning(tmp_path: Path) -> None:
+    report = check_data("CelebA", root=write_celeba(tmp_path))
+
+    assert report.ok
+    assert (
+        len([finding for finding in report.findings if (finding.kind, finding.severity) == ("counts", "warning")]) == 3
+    )
+    assert "but official has 71629/66874/22880/1387 (inferred, not published)" in report.findings[0].message
+    assert not warnings(check_data("CelebA", root=tmp_path, spurious="Smiling"))
+
+
+def test_a_release_is_claimed_by_the_name_of_its_folder(tmp_path: Path) -> None:
+    named = check_data("WaterBirds", root=write_waterbirds(tmp_path / "waterbird_complete95_forest2water2"))
+
+    found = {finding.severity: finding.message for finding in named.findings if finding.kind == "counts"}
+    assert found["error"].startswith("test has 3/3/2/3 pictures, but complete95 has 2255/2255/642/642; extract")
+    assert found["warning"].startswith("val has 3/3/3/3 pictures, but complete95 has 467/466/133/133 (inferred")
+
+
+# --- what is stored how ----------------------------------------------------------------------------------------------
+
+
+def test_unusual_files_are_listed(root: Path) -> None:
+    pictures = sorted(root.glob("[01]*/*.jpg"))
+    masks = sorted((root / "segmentations").glob("*/*.png"))
+    with Image.open(pictures[3]) as image:
+        image.save(pictures[3], format="PNG")
+        image.convert("CMYK").save(pictures[4])
+    with Image.open(masks[4]) as mask:
+        (size, colours) = mask.size, mask.convert("RGB")
+    Image.new("CMYK", size).save(pictures[4])
+    colours.save(masks[4])
+
+    report = check_data("WaterBirds", root=root, decode=True)
+    notes = {finding.kind: finding.items for finding in report.findings if finding.severity == "note"}
+
+    assert report.ok
+    assert notes["image_format"] == (f"{pictures[3]}: PNG",)
+    assert f"{pictures[4]}: CMYK" in notes["image_mode"]
+    assert len(notes["image_mode"]) == 2  # and the grey one
+    assert notes["mask_mode"] == (f"{masks[4]}: RGB",)
+
+
+def test_digest_of_everything(root: Path, tmp_path: Path) -> None:
+    digest = check_data("WaterBirds", root=root, sha256="").sha256
+
+    assert len(digest) == 64
+    assert check_data("WaterBirds", root=root).sha256 == ""
+    moved = shutil.copytree(root, tmp_path / "elsewhere")
+    assert check_data("WaterBirds", root=moved, sha256=digest, decode=True).ok
+    mask = min((moved / "segmentations").glob("*/*.png"))
+    mask.write_bytes(mask.read_bytes() + b"0")
+    report = check_data("WaterBirds", root=moved, sha256=digest)
+    assert errors(report).keys() == {"sha256"}
+    assert f"instead of {digest}; it is not the same data" in report.findings[0].message
+
+
+# --- what can be said ------------------------------------------------------------------------------------------------
+
+
+def test_arguments_are_those_of_the_datamodule() -> None:
+    for name, arguments in ARGUMENTS.items():
+        declared = inspect.signature(getattr(maskexp.data, name).__init__).parameters
+        assert arguments.keys() <= declared.keys(), name
+        missing = declared.keys() - arguments.keys() - {"self", "root", "cache_dir", "kwargs", "test_split"}
+        assert not missing, name
+
+
+def test_an_argument_has_one_type_whatever_the_data() -> None:
+    kinds: dict[str, set[type]] = {}
+    for arguments in ARGUMENTS.values():
+        for argument, described in arguments.items():
+            kinds.setdefault(argument, set()).add(described.kind)
+
+    assert {argument for argument, several in kinds.items() if len(several) > 1} == set()
+    assert (kinds["val_fraction"], kinds["val_seed"], kinds["columns"]) == ({float}, {int}, {dict})
+
+
+def test_arguments_reach_the_builder(tmp_path: Path) -> None:
+    root = write_cub_tree(tmp_path / "CUB_200_2011")
+
+    assert sum(check_data("CUB", root=root, val_fraction=0.4).counts["val"]) == 6
+    wrong = check_data("CUB", root=root, val_fraction=2.0)
+    assert "val_fraction is 2.0; it must be in [0, 1)" in wrong.findings[0].message
+
+
+def test_leaks_between_splits(tmp_path: Path) -> None:
+    path = write_csv(tmp_path)
+    shutil.copy(tmp_path / "images/picture 0.png", tmp_path / "images/picture 9.png")
+    shutil.copy(tmp_path / "masks/picture 0.png", tmp_path / "masks/picture 9.png")
+    path.write_text(path.read_text().replace("images/picture 5.png", "images/picture 2.png"))
+    shutil.copy(tmp_path / "masks/picture 2.png", tmp_path / "masks/picture 5.png")
+
+    assert errors(check_data("Manifest", csv=path))["leak"] == (
+        "val images/picture 2.png is train images/picture 2.png",
+    )
+    assert errors(check_data("Manifest", csv=path, decode=True))["leak"] == (
+        "test images/picture 9.png is train images/picture 0.png",
+        "val images/picture 2.png is train images/picture 2.png",
+    )
+
+
+def test_manifest_that_is_older_than_its_files(tmp_path: Path) -> None:
+    root = write_waterbirds(tmp_path / "w", masks=False)
+    prepare(WaterBirdsLayout.find(root), tmp_path / "cache").table.write(root)
+    changed = root / "001.Black_footed_Albatross/Black_footed_Albatross_0009.jpg"
+    Image.fromarray(np.zeros((7, 9, 3), np.uint8)).save(changed)
+
+    report = check_data("Manifest", root=root)
+
+    assert errors(report) == {"image_size": (f"{changed}: 9x7, manifest 48x40",)}
+
+
+def test_data_that_cannot_be_read_makes_a_report(root: Path, tmp_path: Path) -> None:
+    missing = check_data("WaterBirds", root=tmp_path / "nowhere")
+    corrupt_metadata(root, "place,", "background,")
+    wrong = check_data("WaterBirds", root=root)
+
+    assert list(errors(missing)) == ["not_found"]
+    assert "get it" in missing.findings[0].message
+    assert list(errors(wrong)) == ["schema"]
+    assert "lacks the column 'place'" in wrong.findings[0].message
+    assert not missing.ok
+    assert json.dumps(wrong.to_dict())
+
+
+def test_data_without_files() -> None:
+    with pytest.raises(DataError, match="no files of 'SyntheticBirds' to check; choose one of WaterBirds, "):
+        check_data("SyntheticBirds")

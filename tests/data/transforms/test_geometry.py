@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import ks_2samp
+from torch import Tensor
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
+
+from maskexp.data.transforms.geometry import EvaluationGeometry, Resize, ShortSide, TrainingGeometry, draws
+
+
+def picture(height: int = 37, width: int = 53, seed: int = 0) -> Tensor:
+    """RGB noise whose fourth channel, the foreground, equals the first."""
+    rgb = torch.randint(0, 256, (3, height, width), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
+    return torch.cat([rgb, rgb[:1]])
+
+
+def training(
+    seed: int = 0, rotation: float = 0.0, crop_scale: tuple[float, float] | None = (0.3, 0.9)
+) -> TrainingGeometry:
+    return TrainingGeometry(24, crop_scale, (3 / 4, 4 / 3), True, rotation, seed, EvaluationGeometry(24))
+
+
+@pytest.mark.parametrize("rotation", [0.0, 25.0])
+def test_foreground_follows_the_image_exactly(rotation: float) -> None:
+    geometry = training(rotation=rotation)
+
+    for index in range(30):
+        moved = geometry(picture(), 0, index)
+        assert moved.shape == (4, 24, 24)
+        assert torch.equal(moved[3], moved[0])
+
+
+@pytest.mark.parametrize("resize", ["square", "center_crop"])
+@pytest.mark.parametrize("crop_fraction", [1.0, 0.875])
+def test_foreground_follows_the_image_in_evaluation(resize: Resize, crop_fraction: float) -> None:
+    moved = EvaluationGeometry(24, resize, crop_fraction)(picture())
+
+    assert moved.shape == (4, 24, 24)
+    assert torch.equal(moved[3], moved[0])
+
+
+def test_augmentation_is_a_function_of_seed_epoch_and_index() -> None:
+    first = training(0)(picture(), 1, 2)
+
+    assert torch.equal(training(0)(picture(), 1, 2), first)
+    for seed, epoch, index in ((1, 1, 2), (0, 2, 2), (0, 1, 3)):
+        assert not torch.equal(training(seed)(picture(), epoch, index), first)
+
+
+def test_augmentation_leaves_the_global_generator_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+
+    training()(picture(), 0, 0)
+
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_half_of_the_samples_are_mirrored() -> None:
+    geometry = TrainingGeometry(20, None, (1.0, 1.0), True, 0.0, 0, EvaluationGeometry(20))
+    pixels = picture(20, 20)
+
+    moved = [geometry(pixels, 0, index) for index in range(200)]
+
+    mirrored = sum(torch.equal(result, pixels.flip(-1)) for result in moved)
+    kept = sum(torch.equal(result, pixels) for result in moved)
+    assert mirrored + kept == 200
+    assert 70 < mirrored < 130
+
+
+def test_without_augmentation_training_sees_what_evaluation_sees() -> None:
+    evaluation = EvaluationGeometry(24, "center_crop")
+    geometry = TrainingGeometry(24, None, (1.0, 1.0), False, 0.0, 0, evaluation)
+
+    assert torch.equal(geometry(picture(), 3, 4), evaluation(picture()))
+
+
+def test_square_shows_everything_and_center_crop_keeps_the_aspect() -> None:
+    wide = torch.zeros(4, 40, 80, dtype=torch.uint8)
+    wide[:, :, :20] = 255  # the left quarter
+
+    square, cropped = EvaluationGeometry(40)(wide), EvaluationGeometry(40, "center_crop")(wide)
+
+    assert square[0, 20].float().mean() == pytest.approx(255 / 4, abs=2)
+    assert cropped.max() == 0  # the middle half has nothing of it
+
+
+def test_crop_fraction_keeps_the_centre() -> None:
+    pixels = torch.zeros(4, 64, 64, dtype=torch.uint8)
+    pixels[:, 8:56, 8:56] = 255  # the middle three quarters
+
+    assert EvaluationGeometry(48, crop_fraction=0.75)(pixels).min() == 255
+
+
+def test_pictures_of_the_right_size_are_not_touched() -> None:
+    assert torch.equal(EvaluationGeometry(24)(picture(24, 24)), picture(24, 24))
+
+
+@pytest.mark.parametrize("rotation", [0.0, 25.0])
+@pytest.mark.parametrize("order", ["planes", "pixels"])
+def test_training_is_torchvisions_composition_to_the_last_bit(rotation: float, order: str) -> None:
+    geometry = training(7, rotation)
+    pixels = picture() if order == "planes" else picture().permute(1, 2, 0).contiguous().permute(2, 0, 1)
+
+    for index in range(20):
+        turn, mirror, *of_crop = draws(7, 1, index)
+        expected = F.rotate(picture(), rotation * (2 * turn - 1), v2.InterpolationMode.BILINEAR)
+        expected = F.resized_crop(expected, *geometry.crop_box(37, 53, of_crop), size=[24, 24], antialias=True)
+        assert torch.equal(geometry(pixels, 1, index), expected.flip(-1) if mirror < 0.5 else expected)
+
+
+@pytest.mark.parametrize(("height", "width"), [(37, 53), (120, 30), (20, 90)])
+def test_crops_are_distributed_as_torchvisions(height: int, width: int) -> None:
+    geometry, size = training(crop_scale=(0.3, 0.9)), 1500
+    crop = v2.RandomResizedCrop(24, (0.3, 0.9), (3 / 4, 4 / 3))
+    torch.manual_seed(0)
+
+    found = np.array([geometry.crop_box(height, width, draws(0, 1, index)[2:]) for index in range(size)])
+    pixels = picture(height, width)
+    boxes = [crop.make_params([pixels]) for _ in range(size)]
+
+    expected = np.array([[box[key] for key in ("top", "left", "height", "width")] for box in boxes])
+    for mine, theirs in zip(found.T, expected.T, strict=True):
+        assert ks_2samp(mine, theirs).statistic < 0.06  # 1.6 / sqrt(1500 / 2): one in a hundred runs of another seed
+    assert (found[:, :2] >= 0).all()
+    assert (found[:, :2] + found[:, 2:] <= [height, width]).all()
+
+
+@pytest.mark.parametrize(("height", "width"), [(10, 200), (200, 10), (30, 30)])
+def test_a_crop_that_never_fits_is_the_largest_in_the_centre(height: int, width: int) -> None:
+    crop = v2.RandomResizedCrop(24, (2.0, 2.0), (3 / 4, 4 / 3))
+    expected = crop.make_params([torch.zeros(3, height, width)])
+
+    found = training(crop_scale=(2.0, 2.0)).crop_box(height, width, [0.5] * 22)
+
+    assert found == tuple(expected[key] for key in ("top", "left", "height", "width"))
+
+
+def test_draws_are_independent_of_each_other() -> None:
+    several = np.array([draws(seed, epoch, index) for seed in range(8) for epoch in range(8) for index in range(16)])
+
+    assert several.shape == (1024, 24)
+    assert len(np.unique(several)) == several.size
+    assert (several.min(), several.max()) == (pytest.approx(0, abs=1e-3), pytest.approx(1, abs=1e-3))
+    correlation = np.corrcoef(several.T) - np.eye(24)
+    assert abs(correlation).max() < 4 / np.sqrt(len(several))
+    assert abs(np.corrcoef(several[:-1].ravel(), several[1:].ravel())[0, 1]) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [((40, 80), (24, 48)), ((80, 43), (44, 24)), ((24, 90), (24, 90)), ((9, 30), (9, 30))]
+)
+def test_short_side_keeps_everything_and_never_enlarges(before: tuple[int, int], after: tuple[int, int]) -> None:
+    moved = ShortSide(24)(picture(*before))
+
+    assert moved.shape[1:] == after == ShortSide(24).output_size(*before)
+    assert torch.equal(moved[3], moved[0])
+    assert torch.equal(moved, picture(*before)) == (not ShortSide(24).shrinks(*before))
