@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, get_args
 
 import torch.nn.functional as F
 from torch import Tensor
 
 ForegroundKind = Literal["segmentation", "box", "none"]
+LARGEST_SIDE = 1 << 14
+"""Pixels of an image that reaches a network."""
+_NAMES = ("class_names", "attribute_names", "group_names")
 Interpolation = Literal["nearest", "bilinear"]
 
 __all__ = ["Batch", "DataSpec", "ForegroundKind", "Interpolation", "Prediction"]
@@ -134,10 +137,22 @@ class DataSpec:
             ValueError: if a field is missing or unknown.
         """
         names = {f.name for f in fields(cls)}
+        if not isinstance(values, Mapping):
+            raise ValueError(f"a DataSpec needs names and values, not a {type(values).__name__}")
         if set(values) != names:
             raise ValueError(
                 f"a DataSpec needs the fields {sorted(names)}; missing {sorted(names - set(values))}, "
                 f"unknown {sorted(set(values) - names)}"
             )
+        for name, kind in (("image_size", int), ("train_group_counts", int), *((key, str) for key in _NAMES)):
+            given = values[name]
+            if not isinstance(given, (list, tuple)) or not all(isinstance(each, kind) for each in given):
+                raise ValueError(f"the {name} of a DataSpec is no list of {kind.__name__}")
+        if len(values["image_size"]) != 2 or not all(0 < side <= LARGEST_SIDE for side in values["image_size"]):
+            raise ValueError(
+                f"the image_size of a DataSpec is {values['image_size']}, not a height and a width in pixels"
+            )
+        if values["foreground"] not in get_args(ForegroundKind):
+            raise ValueError(f"the foreground of a DataSpec is {values['foreground']!r}")
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(**plain)

@@ -26,6 +26,7 @@ from maskexp.cli.loggers import settle_wandb, with_csv_log
 from maskexp.cli.parser_errors import explain_parser_error
 from maskexp.cli.pretraining import train_first
 from maskexp.cli.terminal import note, silence
+from maskexp.cli.trust import trusted
 from maskexp.data import ImageDataModule
 from maskexp.evaluation import Chart, Evaluation, Standard
 from maskexp.methods import Method
@@ -55,7 +56,7 @@ def run(verb: str, args: Sequence[str]) -> int:
         home, checkpoint = locate(verb, run_dir, ckpt_path)
         if ckpt_path and checkpoint is None:
             note(f"{run_dir} has no checkpoint yet: starting afresh")
-    below = checkpoint_layer(verb, checkpoint) if checkpoint else {}
+    below = trusted(checkpoint_layer(verb, checkpoint), configuration, flags, checkpoint) if checkpoint else {}
     configuration = stack(below, configuration, flags, str(checkpoint))
     if not wants_help and "data" not in configuration.values and chosen_class(flags, "data") is None:
         configuration.merge({"data": {"class_path": "SyntheticBirds"}}, "the default")

@@ -14,7 +14,7 @@ from torch.nn import ModuleDict, ModuleList
 from maskexp.attribution import grad_cam
 from maskexp.evaluation.base import Chart, Evaluation
 from maskexp.evaluation.standard import Standard
-from maskexp.methods.checkpoint import check_classes, data_spec, describe
+from maskexp.methods.checkpoint import check_classes, check_weights, data_spec, describe
 from maskexp.methods.optimization import (
     Optimizer,
     Schedule,
@@ -293,6 +293,7 @@ class Method(LightningModule, ABC):
             self.build(trained)
         else:
             check_classes(trained, self.spec)
+        check_weights(self.state_dict(), checkpoint["state_dict"])
 
 
 def _accuracy(logits: Tensor, label: Tensor) -> Tensor:

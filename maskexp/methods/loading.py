@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from inspect import isabstract
+from inspect import isabstract, signature
 
 from maskexp.methods.base import Method
 from maskexp.methods.checkpoint import CheckpointError, method_name, read_checkpoint
@@ -28,10 +28,27 @@ def load_method(path: str | os.PathLike[str]) -> Method:
             "import the module that defines it first"
         )
     arguments = {key: value for key, value in checkpoint["hyper_parameters"].items() if not key.startswith("_")}
-    method = known[name](**arguments)
-    method.on_load_checkpoint(checkpoint)
+    unknown = sorted(arguments.keys() - _parameters(known[name]))
+    if unknown:
+        raise CheckpointError(f"{os.fspath(path)} is damaged: {name} takes no {', '.join(unknown)}")
+    try:
+        method = known[name](**arguments)
+        method.on_load_checkpoint(checkpoint)
+    except ValueError as error:
+        raise CheckpointError(f"{os.fspath(path)} cannot be loaded: {error}") from error
+    except (TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError) as error:
+        # arguments of another kind than the method's: nothing has checked their types
+        raise CheckpointError(
+            f"{os.fspath(path)} is damaged: {name} cannot be built with the arguments in it"
+        ) from error
     method.load_state_dict(checkpoint["state_dict"])
     return method.eval()
+
+
+def _parameters(method: type[Method]) -> set[str]:
+    """Return the names of all arguments of a method, those of its bases included."""
+    inits = (vars(parent)["__init__"] for parent in method.__mro__ if "__init__" in vars(parent))
+    return {name for init in inits for name in signature(init).parameters}
 
 
 def reads_checkpoint(method: str, trained: str) -> bool:

@@ -18,7 +18,7 @@ from timm.models import PretrainedCfg
 from torch import Tensor, nn
 
 import maskexp.models.small  # noqa: F401  registers small_convnet with timm
-from maskexp.serialization import load_tensors
+from maskexp.serialization import load_tensors, require_weights
 from maskexp.suggestions import did_you_mean
 
 HUB = "timm"
@@ -177,12 +177,11 @@ def read_state_dict(path: str) -> dict[str, Tensor]:
         raise FileNotFoundError(f"no weights at {path!r}; give a file, 'timm' for the hub's weights, or null for none")
     if path.endswith(".safetensors"):
         try:
-            return safetensors.torch.load_file(path)
-        except safetensors.SafetensorError as error:
-            raise ValueError(f"{path} is not a safetensors file that can be read: {error}") from error
+            return require_weights(safetensors.torch.load_file(path), path)
+        except (safetensors.SafetensorError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is not a safetensors file that can be read; get it again") from error
     content = load_tensors(path)
-    state: dict[str, Tensor] = content.get("state_dict", content)
-    return state
+    return require_weights(content.get("state_dict", content), path)
 
 
 def _classes(state: Mapping[str, Tensor], config: PretrainedCfg | None) -> int | None:

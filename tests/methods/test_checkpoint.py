@@ -14,6 +14,7 @@ from lightning.pytorch import Trainer
 
 from maskexp.data import SyntheticBirds
 from maskexp.methods import AIM, ERM, CheckpointError, Method, load_method
+from maskexp.methods.checkpoint import describe
 
 SMALL = {"backbone": "small_convnet", "weights": None}
 
@@ -93,12 +94,13 @@ def test_damaged_files_are_refused(tmp_path: Path, content: bytes) -> None:
         load_method(path)
 
 
-def test_checkpoints_of_others_are_refused(tmp_path: Path) -> None:
+def test_checkpoints_of_others_are_refused(tmp_path: Path, birds: SyntheticBirds) -> None:
     path = tmp_path / "other.ckpt"
     torch.save({"state_dict": {}}, path)
     with pytest.raises(CheckpointError, match="is not a checkpoint of maskexp"):
         load_method(path)
-    torch.save({"maskexp": {"method": "Unheard"}}, path)
+    whole = {"hyper_parameters": {}, "state_dict": {}, "epoch": 0, "global_step": 1}
+    torch.save(describe("Unheard", birds.spec) | whole, path)
     with pytest.raises(CheckpointError, match=r"trained with the method 'Unheard', but only .*AIM.*ERM.* are known"):
         load_method(path)
     with pytest.raises(FileNotFoundError):
