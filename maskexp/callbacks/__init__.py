@@ -3,6 +3,7 @@
 from maskexp.callbacks.checkpoints import KeepCheckpoints, WholeFileCheckpointIO
 from maskexp.callbacks.gallery import Gallery
 from maskexp.callbacks.predictions import PredictionWriter
-from maskexp.callbacks.seeding import SeedEpochs
+from maskexp.callbacks.preemption import LeaveWhenAsked
+from maskexp.callbacks.seeding import SeedSteps
 
-__all__ = ["Gallery", "KeepCheckpoints", "PredictionWriter", "SeedEpochs", "WholeFileCheckpointIO"]
+__all__ = ["Gallery", "KeepCheckpoints", "LeaveWhenAsked", "PredictionWriter", "SeedSteps", "WholeFileCheckpointIO"]

@@ -9,9 +9,10 @@ from typing import Any
 from maskexp.callbacks import KeepCheckpoints
 from maskexp.cli.errors import CommandError
 from maskexp.methods.checkpoint import CheckpointError, method_name, read_checkpoint
+from maskexp.process import first_process
 from maskexp.results import RunDirectory
 
-__all__ = ["checkpoint_facts", "checkpoint_layer", "first_process", "locate", "run_directory"]
+__all__ = ["checkpoint_facts", "checkpoint_layer", "locate", "run_directory"]
 
 NAMES = ("best", "last")
 RUN_DIR_VARIABLE = "MASKEXP_RUN_DIR"
@@ -131,9 +132,3 @@ def _section(hyper_parameters: dict[str, Any], class_path: str) -> dict[str, Any
 
 def _same_run(run: RunDirectory, other: RunDirectory | None) -> bool:
     return other is not None and run.path.resolve() == other.path.resolve()
-
-
-def first_process() -> bool:
-    """Whether this is the process that the user started, or the first of a job."""
-    ranks = (os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID", "NODE_RANK"))
-    return all(rank == "0" for rank in ranks)

@@ -11,27 +11,33 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import NamedTuple
 
 from maskexp._version import __version__
 from maskexp.cli.errors import CommandError, one_sentence
+from maskexp.process import Interruption, first_process, listen
 from maskexp.suggestions import did_you_mean
 
 __all__ = ["main"]
 
 
 class Verb(NamedTuple):
-    """Where a verb lives: ``module.run(verb, args, debug)``, and the line that the help shows."""
+    """Where a verb lives: ``module.run(verb, args)``, the line that the help shows, whether it leaves on request.
+
+    A resumable verb notes requests to stop from its first moment on and leaves where nothing is lost.
+    """
 
     module: str
     help: str
+    resumable: bool = False
 
 
 VERBS = {
-    "fit": Verb("maskexp.cli.training", "train a model, then validate and test the selected checkpoint"),
-    "validate": Verb("maskexp.cli.training", "measure a checkpoint on the validation split"),
-    "test": Verb("maskexp.cli.training", "measure a checkpoint on the test split"),
-    "predict": Verb("maskexp.cli.training", "write predictions.csv and, if asked for, each image's attribution"),
+    "fit": Verb("maskexp.cli.training", "train a model, then validate and test the selected checkpoint", True),
+    "validate": Verb("maskexp.cli.training", "measure a checkpoint on the validation split", True),
+    "test": Verb("maskexp.cli.training", "measure a checkpoint on the test split", True),
+    "predict": Verb("maskexp.cli.training", "write predictions.csv and, if asked for, each image's attribution", True),
     "explain": Verb("maskexp.cli.explain", "explain CKPT IMAGE...: prediction, mask and overlay of any image"),
     "data": Verb("maskexp.cli.data", "list the data sets, or check a folder: data list, data check NAME ROOT"),
 }
@@ -51,6 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.remove(DEBUG)
     try:
         return _dispatch(args)
+    except Interruption as stop:
+        if first_process():
+            _complain(stop.sentence)
+        return int(stop.code or 0)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except KeyboardInterrupt:
@@ -77,7 +87,8 @@ def _dispatch(args: list[str]) -> int:
         return 0
     if verb not in VERBS:
         raise CommandError(f"maskexp has no verb {verb!r}; {did_you_mean(verb, VERBS)}")
-    code: int = importlib.import_module(VERBS[verb].module).run(verb, rest)
+    with listen() if VERBS[verb].resumable else nullcontext():
+        code: int = importlib.import_module(VERBS[verb].module).run(verb, rest)
     return code
 
 

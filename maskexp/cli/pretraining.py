@@ -18,11 +18,11 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from maskexp.cli.checkpoint import first_process
 from maskexp.cli.config import Configuration
 from maskexp.cli.errors import CommandError
 from maskexp.cli.terminal import note
 from maskexp.methods.pretraining import Pretraining
+from maskexp.process import first_process
 from maskexp.results import RunDirectory
 
 __all__ = ["train_first"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,14 @@ from lightning.pytorch.utilities import rank_zero_only
 import maskexp.data
 import maskexp.evaluation
 import maskexp.methods
-from maskexp.callbacks import Gallery, KeepCheckpoints, PredictionWriter, SeedEpochs, WholeFileCheckpointIO
+from maskexp.callbacks import (
+    Gallery,
+    KeepCheckpoints,
+    LeaveWhenAsked,
+    PredictionWriter,
+    SeedSteps,
+    WholeFileCheckpointIO,
+)
 from maskexp.cli.arguments import last_value, take_values
 from maskexp.cli.checkpoint import checkpoint_facts, checkpoint_layer, is_selected, locate, run_directory
 from maskexp.cli.config import Configuration, differences, read_configuration, short_name
@@ -30,6 +38,7 @@ from maskexp.cli.trust import trusted
 from maskexp.data import ImageDataModule
 from maskexp.evaluation import Chart, Evaluation, Standard
 from maskexp.methods import Method
+from maskexp.process import Interruption, defer_interruption, interruptible
 from maskexp.results import RunDirectory, RunRecorder, print_summary, write_charts, write_table
 
 __all__ = ["TrainingCLI", "run"]
@@ -43,6 +52,7 @@ HARMLESS = ("model.weights", "data.num_workers", "data.batch_size", "data.eval_b
 
 def run(verb: str, args: Sequence[str]) -> int:
     """Run one training verb; the layers below the explicit flags are merged here."""
+    interruptible()
     silence()
     paths, flags = take_values(args, "--config", "-c")
     configuration = read_configuration(paths)
@@ -135,6 +145,7 @@ class TrainingCLI(LightningCLI):
         parser.add_class_arguments(KeepCheckpoints, "selection", skip={"directory"}, instantiate=False)
         parser.add_class_arguments(Gallery, "gallery", skip={"directory"}, instantiate=False)
         parser.add_class_arguments(PredictionWriter, None, skip={"directory"}, instantiate=False)
+        parser.add_class_arguments(LeaveWhenAsked, None, skip={"keeper"}, instantiate=False)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse; LightningCLI warns when a program passes arguments while ``sys.argv`` has some."""
@@ -209,13 +220,15 @@ class TrainingCLI(LightningCLI):
         return self._instantiate_trainer(settings, self._callbacks())
 
     def _callbacks(self) -> list[Callback]:
-        callbacks: list[Callback] = [SeedEpochs(self.recorder.seed), self.recorder, self.keeper]
+        callbacks: list[Callback] = [self.recorder, self.keeper]
         if self.verb == "predict":
             save = self.settings.save_attributions
             callbacks.append(PredictionWriter(str(self.directory.path), save_attributions=save))
         else:
             callbacks.append(Gallery(str(self.directory.gallery), **self.settings.gallery.as_dict()))
-        return callbacks
+        # Last: what the others draw is before the seed of the next step.
+        leave = LeaveWhenAsked(self.keeper, self.settings.checkpoint_every)
+        return [*callbacks, SeedSteps(self.recorder.seed), leave]
 
     # --- running -------------------------------------------------------------------------------------------------
 
@@ -223,9 +236,19 @@ class TrainingCLI(LightningCLI):
         """Run the verb; a start that fails at once leaves no directory behind."""
         try:
             self._run(subcommand)
-        except BaseException:
+        except BaseException as error:
             self.directory.discard_if_empty()
+            if isinstance(error, Interruption):
+                error.advice = self._how_to_go_on()
             raise
+
+    def _how_to_go_on(self) -> str:
+        flags = f"--run_dir {shlex.quote(str(self.directory))} --ckpt_path last"
+        if self.verb != "fit" or not self.directory.holds_run:
+            return "start the same command again"
+        if self.directory.checkpoint("last") is None:
+            return f"there is no checkpoint yet: start the same command again, with {flags}"
+        return f"go on with: maskexp fit {flags}"
 
     def _run(self, subcommand: str) -> None:
         """Run the verb and write down what it measured."""
@@ -287,6 +310,7 @@ class TrainingCLI(LightningCLI):
             )
         if self.settings.test_after_fit:
             self._summarize(self._measure(("validate", "test"), self.keeper.best), self.keeper.best)
+        defer_interruption()
         self.recorder.finish()
 
     def _measure(self, stages: Sequence[str], checkpoint: Path | None) -> dict[str, float]:

@@ -22,6 +22,7 @@ from maskexp.data.manifest.prepared import cache_folder
 from maskexp.data.manifest.table import ManifestTable
 from maskexp.data.transforms.geometry import EvaluationGeometry, Resize, ShortSide, TrainingGeometry
 from maskexp.data.transforms.photometry import jitter
+from maskexp.process import ignore_stop_signals
 from maskexp.types import Batch, DataSpec, ForegroundKind
 
 __all__ = ["ImageDataModule"]
@@ -294,6 +295,7 @@ class ImageDataModule(LightningDataModule, ABC):
             pin_memory=torch.cuda.is_available(),
             drop_last=drop_last,
             persistent_workers=self.num_workers > 0,
+            worker_init_fn=ignore_stop_signals,
         )
 
     def _rank(self) -> tuple[int, int]:

@@ -32,6 +32,11 @@ class EpochSampler(DistributedSampler[tuple[int, int]]):
     def __init__(self, size: int, seed: int = 0, rank: int = 0, world_size: int = 1) -> None:
         super().__init__(range(size), world_size, rank, seed=seed)  # type: ignore[arg-type]
         self.size, self.world_size = size, world_size
+        self._skipped = (-1, 0)
+
+    def skip(self, epoch: int, count: int) -> None:
+        """Leave out this rank's first ``count`` samples of ``epoch``: an interrupted training has seen them."""
+        self._skipped = (epoch, count)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of ``epoch``; the Lightning trainer calls it before each epoch."""
@@ -41,7 +46,8 @@ class EpochSampler(DistributedSampler[tuple[int, int]]):
         """Yield this rank's pairs of the current epoch."""
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.size)
         padded = np.resize(order, len(self) * self.world_size)
-        return iter([(self.epoch, int(index)) for index in padded[self.rank :: self.world_size]])
+        first = self._skipped[1] if self._skipped[0] == self.epoch else 0
+        return iter([(self.epoch, int(index)) for index in padded[self.rank :: self.world_size][first:]])
 
     def __len__(self) -> int:
         """Return the number of samples of each rank."""

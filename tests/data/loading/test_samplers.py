@@ -57,3 +57,16 @@ def test_shards_of_training_are_dealt_from_one_order() -> None:
     whole = [index for _, index in EpochSampler(6, 4)]
 
     assert [index for _, index in EpochSampler(6, 4, 1, 2)] == whole[1::2]
+
+
+def test_an_interrupted_epoch_goes_on_behind_what_was_seen_and_the_next_one_is_whole() -> None:
+    whole = EpochSampler(7, 3, 1, 2)
+    resumed = EpochSampler(7, 3, 1, 2)
+    resumed.skip(2, 3)
+    for sampler in (whole, resumed):
+        sampler.set_epoch(2)
+    assert list(resumed) == list(whole)[3:]
+    assert len(resumed) == len(whole)
+    for sampler in (whole, resumed):
+        sampler.set_epoch(3)
+    assert list(resumed) == list(whole)

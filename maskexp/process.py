@@ -1,0 +1,151 @@
+"""This process: which one of a job it is, and whether it was asked to stop.
+
+A signal that arrives while torch is imported or in the middle of a step must neither kill the process nor interrupt the
+step. So the handlers are installed before anything heavy is imported, and they only note the request. Who runs batches
+looks at :func:`stop_signal` after each of them; everywhere else, inside :func:`interruptible`, a request ends the
+command at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, ClassVar
+
+__all__ = [
+    "Interruption",
+    "defer_interruption",
+    "exit_code",
+    "first_process",
+    "ignore_stop_signals",
+    "interruptible",
+    "listen",
+    "stop_signal",
+]
+
+SIGNALS = (signal.SIGINT, signal.SIGUSR1, signal.SIGTERM)
+"""Keyboard, the warning before a time limit, the request to end; the last of those received counts."""
+
+RESTART = 75
+"""Exit code for "start me again": ``EX_TEMPFAIL`` of sysexits.h, which batch scripts answer by ``scontrol requeue``."""
+
+_LISTENER = "MASKEXP_LISTENER"
+"""Tells processes that this one starts who their parent is."""
+
+
+class _State:
+    """What was asked of this process; one for each process, as its signal handlers are."""
+
+    received: ClassVar[set[int]] = set()
+    interruptible = False
+    parent: int | None = None
+
+
+class Interruption(SystemExit):
+    """The command ends because it was asked to; ``code`` is its exit code.
+
+    Args:
+        number: of the signal.
+
+    Attributes:
+        number: of the signal.
+        advice: how to go on.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(exit_code(number))
+        self.number = number
+        self.advice = "start the same command again"
+
+    @property
+    def sentence(self) -> str:
+        """Who asked, and how to go on."""
+        by = "the keyboard" if self.number == signal.SIGINT else signal.Signals(self.number).name
+        return f"stopped by {by}; {self.advice}"
+
+
+def exit_code(number: int) -> int:
+    """Return the exit code of a command that a signal asked to stop.
+
+    75 after SIGUSR1, and after SIGTERM in a SLURM job: to be started again; 130 after Ctrl-C; 143 after SIGTERM. A
+    process that another of ours started returns 0: the first process speaks for all, and Lightning would kill it,
+    while it may still be writing, if another had failed.
+    """
+    if _started_by_another():
+        return 0
+    if number == signal.SIGUSR1 or (number == signal.SIGTERM and "SLURM_JOB_ID" in os.environ):
+        return RESTART
+    return 128 + number
+
+
+def stop_signal() -> int:
+    """Return the number of the signal that asked this process to stop, 0 if none did."""
+    return max(_State.received, key=[0, *SIGNALS].index, default=0)
+
+
+@contextmanager
+def listen() -> Iterator[None]:
+    """Note requests to stop, until the end of the block; only the main thread can."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    parent = os.environ.get(_LISTENER)
+    _State.received, _State.interruptible = set(), False
+    _State.parent = int(parent) if parent and parent.isdecimal() else None
+    os.environ[_LISTENER] = str(os.getpid())
+    before = {number: signal.signal(number, _note) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        _State.received, _State.interruptible = set(), False
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.environ.pop(_LISTENER) if parent is None else os.environ.update({_LISTENER: parent})
+
+
+def interruptible() -> None:
+    """Let a request end the command at once from here on.
+
+    Raises:
+        Interruption: if there was a request already.
+    """
+    _State.interruptible = True
+    if number := stop_signal():
+        raise Interruption(number)
+
+
+def defer_interruption() -> None:
+    """From here on only note requests; who runs batches looks at :func:`stop_signal`."""
+    _State.interruptible = False
+
+
+def ignore_stop_signals(worker: int = 0) -> None:
+    """Leave it to the process that loads data in workers to stop: SLURM and terminals signal all processes of a job.
+
+    Args:
+        worker: number of the worker, as PyTorch's ``worker_init_fn`` gets it.
+    """
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def first_process() -> bool:
+    """Whether this is the process that the user started, or the first of a job."""
+    ranks = (os.environ.get(name, "0") for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID", "NODE_RANK"))
+    return all(rank == "0" for rank in ranks)
+
+
+def _note(number: int, frame: FrameType | None) -> Any:
+    again = number == signal.SIGINT and number in _State.received
+    _State.received.add(number)
+    if _State.interruptible or again:
+        raise Interruption(number)
+
+
+def _started_by_another() -> bool:
+    """Whether another process of ours started this one as a further rank, as Lightning does without a launcher."""
+    return os.environ.get("LOCAL_RANK", "0") != "0" and _State.parent == os.getppid()
