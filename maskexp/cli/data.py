@@ -6,13 +6,13 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
+from typing import get_args, get_origin
 
 from maskexp.cli.data_make import make
 from maskexp.cli.data_prepare import prepare
 from maskexp.cli.errors import CommandError
-from maskexp.data.builders.arguments import ARGUMENTS
-from maskexp.data.catalog import CATALOG, COLUMNS
 from maskexp.data.manifest.check import CHECKABLE, Report, check_data
+from maskexp.data.registry import COLUMNS, DATASETS, SOURCES, Argument, arguments_of
 from maskexp.suggestions import did_you_mean
 
 __all__ = ["run"]
@@ -40,10 +40,10 @@ def run(verb: str, args: Sequence[str]) -> int:
 def _list(args: Sequence[str]) -> int:
     if args:
         raise CommandError(f"maskexp data list takes no arguments, but got {' '.join(args)}")
-    for entry in CATALOG:
-        facts = {title.partition(" (")[0]: getattr(entry, name) for name, title in COLUMNS.items()}
-        sys.stdout.write(f"{entry.name}: {entry.summary} ({entry.paper})\n")
-        sys.stdout.writelines(f"  {name:<11} {fact}\n" for name, fact in {**facts, "get": entry.get}.items())
+    for info in DATASETS.values():
+        facts = {title.partition(" (")[0]: getattr(info, name) for name, title in COLUMNS.items()}
+        sys.stdout.write(f"{info.name}: {info.summary} ({info.paper})\n")
+        sys.stdout.writelines(f"  {name:<11} {fact}\n" for name, fact in {**facts, "get": info.get}.items())
     return 0
 
 
@@ -65,8 +65,9 @@ def _check(args: Sequence[str]) -> int:
         raise CommandError(f"{options.name!r} cannot be checked; {did_you_mean(options.name, CHECKABLE)}")
     settings = ("name", "decode", "custom", "sha", "workers", "json")
     given = {key: value for key, value in vars(options).items() if value is not None and key not in settings}
-    if foreign := sorted(given.keys() - {"root", *ARGUMENTS[options.name]}):
-        known = ", ".join(f"--{argument}" for argument in ARGUMENTS[options.name]) or "its folder"
+    taken = [argument for argument in arguments_of(SOURCES[options.name]) if argument != "root"]
+    if foreign := sorted(given.keys() - {"root", *taken}):
+        known = ", ".join(f"--{argument}" for argument in taken) or "its folder"
         raise CommandError(f"{options.name} does not take --{foreign[0]}, only {known}")
     if "root" not in given and options.name != "Manifest":
         raise CommandError(f"say where the data lies: maskexp data check {options.name} ROOT")
@@ -86,15 +87,25 @@ def _check(args: Sequence[str]) -> int:
 
 def _arguments() -> dict[str, tuple[type, list[str]]]:
     """Return the type of each option, and what it means to each data set that takes it."""
-    options: dict[str, tuple[type, dict[str, list[str]]]] = {}
-    for name, arguments in ARGUMENTS.items():
-        for argument, described in arguments.items():
-            _, names = options.setdefault(argument, (described.kind, {}))
-            names.setdefault(described.meaning, []).append(name)
+    kinds: dict[str, type] = {}
+    meanings: dict[str, dict[str, list[str]]] = {}
+    for name, source in SOURCES.items():
+        for argument, declared in arguments_of(source).items():
+            if argument != "root":
+                kinds.setdefault(argument, _kind(declared))
+                meanings.setdefault(argument, {}).setdefault(declared.help, []).append(name)
     return {
-        argument: (kind, [f"{', '.join(names)}: {meaning}" for meaning, names in meanings.items()])
-        for argument, (kind, meanings) in options.items()
+        argument: (kind, [f"{', '.join(names)}: {help_}" for help_, names in meanings[argument].items()])
+        for argument, kind in kinds.items()
     }
+
+
+def _kind(argument: Argument) -> type:
+    """Return how the command line reads an argument."""
+    if argument.default is not None:
+        return type(argument.default)
+    parts = [get_origin(part) or part for part in (get_args(argument.kind) or (argument.kind,))]
+    return next(kind for kind in READERS if kind in parts)
 
 
 def _pairs(text: str) -> dict[str, str]:
@@ -106,7 +117,7 @@ def _pairs(text: str) -> dict[str, str]:
 
 
 def _text(report: Report) -> str:
-    lines = [f"{report.name} ({report.variant}): {'as it has to be' if report.ok else 'NOT as it has to be'}"]
+    lines = [f"{report.name} ({report.variant}): {'valid' if report.ok else 'INVALID'}"]
     for split, counts in report.counts.items():
         groups = ", ".join(f"{name} {count}" for name, count in zip(report.group_names, counts, strict=True))
         many = f"{len(counts)} groups or classes, {min(counts, default=0)} to {max(counts, default=0)} each"

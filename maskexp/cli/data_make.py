@@ -129,9 +129,9 @@ def _parser(name: str, description: str) -> argparse.ArgumentParser:
 
 
 def _summary(out: Path, table: ManifestTable) -> str:
-    """Return how many pictures each split has, and what has to be known of them."""
+    """Return how many images each split has, and what has to be known of them."""
     names = table.card.group_names
-    lines = [f"{out}: {len(table.rows)} pictures"]
+    lines = [f"{out}: {len(table.rows)} images"]
     for split in table.splits:
         counts = table.counts(split)
         groups = ", ".join(f"{name} {count}" for name, count in zip(names, counts, strict=True)) if names else ""

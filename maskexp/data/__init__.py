@@ -1,4 +1,8 @@
-"""Data sets, datamodules and builders. Names are imported when first used, so that light commands stay light."""
+"""Data sets and datamodules. Names are imported when first used, so that light commands stay light.
+
+A datamodule has the name of its data set, e.g. ``maskexp.data.WaterBirds``; ``maskexp data list`` names them all, and
+:mod:`maskexp.data.datasets` declares them.
+"""
 
 from __future__ import annotations
 
@@ -6,57 +10,38 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from maskexp.data.an8flower import An8Flower as An8Flower
-    from maskexp.data.bam import BAM as BAM
-    from maskexp.data.celeba import CelebA as CelebA
-    from maskexp.data.cub import CUB as CUB
     from maskexp.data.errors import CorruptImageError as CorruptImageError
     from maskexp.data.errors import DataError as DataError
     from maskexp.data.errors import DatasetNotFoundError as DatasetNotFoundError
-    from maskexp.data.hardimagenet import HardImageNet as HardImageNet
-    from maskexp.data.imagenet9 import ImageNet9 as ImageNet9
-    from maskexp.data.imagenet100 import ImageNet100 as ImageNet100
-    from maskexp.data.imagenette import Imagenette as Imagenette
-    from maskexp.data.imagenette import ImageWoof as ImageWoof
+    from maskexp.data.generate.synthetic_birds import SyntheticBirds as SyntheticBirds
     from maskexp.data.loading.datamodule import ImageDataModule as ImageDataModule
     from maskexp.data.loading.dataset import ManifestDataset as ManifestDataset
-    from maskexp.data.metashift import MetaShift as MetaShift
-    from maskexp.data.nicopp import NICOPlusPlus as NICOPlusPlus
-    from maskexp.data.own import Manifest as Manifest
-    from maskexp.data.spawrious import Spawrious as Spawrious
-    from maskexp.data.synthetic_birds import SyntheticBirds as SyntheticBirds
-    from maskexp.data.travelingbirds import TravelingBirds as TravelingBirds
-    from maskexp.data.waterbirds import WaterBirds as WaterBirds
 
 _HOMES = {
-    "An8Flower": "an8flower",
-    "BAM": "bam",
-    "CUB": "cub",
-    "CelebA": "celeba",
     "CorruptImageError": "errors",
     "DataError": "errors",
     "DatasetNotFoundError": "errors",
-    "HardImageNet": "hardimagenet",
     "ImageDataModule": "loading.datamodule",
-    "ImageNet100": "imagenet100",
-    "ImageNet9": "imagenet9",
-    "ImageWoof": "imagenette",
-    "Imagenette": "imagenette",
-    "Manifest": "own",
     "ManifestDataset": "loading.dataset",
-    "MetaShift": "metashift",
-    "NICOPlusPlus": "nicopp",
-    "Spawrious": "spawrious",
-    "SyntheticBirds": "synthetic_birds",
-    "TravelingBirds": "travelingbirds",
-    "WaterBirds": "waterbirds",
+    "SyntheticBirds": "generate.synthetic_birds",
 }
-
-__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name from its module."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    """Import a public name from its module, or derive the datamodule of a data set in files."""
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name == "__all__":
+        return sorted([*_HOMES, *_sources()])
+    if not name.startswith("_") and name in _sources():
+        return import_module(f"{__name__}.loading.file_datamodule").datamodule_of(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*_HOMES, *_sources()])
+
+
+def _sources() -> dict[str, Any]:
+    sources: dict[str, Any] = import_module(f"{__name__}.registry").SOURCES
+    return sources

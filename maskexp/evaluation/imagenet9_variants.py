@@ -8,12 +8,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from maskexp.data.builders.imagenet9 import ImageNet9Layout
-from maskexp.data.builders.imagenet9_classes import COMET_CLASSES
+from maskexp.data.datasets.imagenet9 import COMET_CLASSES, ImageNet9Layout
 from maskexp.data.loading.batches import BatchReader
 from maskexp.data.loading.dataset import ManifestDataset
 from maskexp.data.loading.pixels import FilePixels
-from maskexp.data.manifest.layout import prepare
 from maskexp.data.transforms.geometry import EvaluationGeometry, TrainingGeometry
 from maskexp.types import Batch, DataSpec, ForegroundKind
 
@@ -40,7 +38,7 @@ class ImageNet9Variants:
             raise ValueError(f"{question} needs the variants of ImageNet-9, but the data are {spec.name}; leave it out")
         self.question = question
         order: Any = "comet" if spec.class_names == COMET_CLASSES else "official"
-        self.prepared = prepare(ImageNet9Layout.find(root, label_order=order))
+        self.prepared = ImageNet9Layout.find(root, label_order=order).prepare()
         self.size = spec.image_size[0]
         self.readers = {variant: self._reader(variant) for variant in variants}
 

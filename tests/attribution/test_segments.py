@@ -71,7 +71,7 @@ def test_unknown_names_are_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("images", [torch.rand(3, 8, 8), torch.rand(1, 1, 8, 8), torch.zeros(1, 3, 8, 8).byte()])
-def test_what_is_no_batch_of_pictures_is_refused(images: torch.Tensor) -> None:
+def test_what_is_no_batch_of_images_is_refused(images: torch.Tensor) -> None:
     with pytest.raises(ValueError, match=r"need a batch \(B, 3, H, W\) of floats"):
         Patches()(images)
 

@@ -108,7 +108,7 @@ def test_when_it_draws(tmp_path: Path, fn: str, epoch: int, sanity: bool, names:
     assert [key for key, _ in trainer.loggers[0].images] == ["gallery/val"] * len(names)
 
 
-def test_the_picture_in_the_logger_is_the_one_on_disk(tmp_path: Path) -> None:
+def test_the_image_in_the_logger_is_the_one_on_disk(tmp_path: Path) -> None:
     trainer: Any = FakeTrainer("test", 2)
     Gallery(str(tmp_path)).on_test_end(trainer, FakeMethod())  # type: ignore[arg-type]
     ((key, picture),) = trainer.loggers[0].images

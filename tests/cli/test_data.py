@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskexp.data.catalog import CATALOG, COLUMNS
+from maskexp.data.registry import COLUMNS, DATASETS
 from tests.cli.conftest import Command
 from tests.fixtures import write_csv, write_cub_tree, write_spawrious
 
@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_list_names_every_data_set_and_how_to_get_it(maskexp: Command) -> None:
     text = maskexp("data", "list").out
-    for entry in CATALOG:
+    for entry in DATASETS.values():
         block = text.partition(f"{entry.name}: ")[2].partition("\n  get ")[0]
         assert all(str(getattr(entry, column)) in block for column in COLUMNS)
         assert entry.get in text
@@ -38,7 +38,7 @@ def test_list_names_every_data_set_and_how_to_get_it(maskexp: Command) -> None:
 def test_check_counts(folder: Path, maskexp: Command) -> None:
     outcome = maskexp("data", "check", "Manifest", folder, "--decode")
     assert outcome.code == 0
-    assert "as it has to be" in outcome.out
+    assert "valid" in outcome.out
     assert "cat 2, dog 2" in outcome.out
 
 
@@ -47,7 +47,7 @@ def test_check_finds_a_truncated_image(folder: Path, maskexp: Command) -> None:
     victim.write_bytes(victim.read_bytes()[:-60])
     outcome = maskexp("data", "check", "Manifest", folder, "--decode")
     assert outcome.code == 1
-    assert "NOT as it has to be" in outcome.out
+    assert "INVALID" in outcome.out
     assert str(victim) in outcome.out
 
 
@@ -79,7 +79,7 @@ def test_mistakes(args: list[str], code: int, sentence: str, maskexp: Command) -
 def test_check_takes_the_arguments_of_the_datamodule(tmp_path: Path, maskexp: Command) -> None:
     root = write_cub_tree(tmp_path / "CUB_200_2011")
 
-    assert "train has 15 pictures, but official has 5994" in maskexp("data", "check", "CUB", root).out
+    assert "train has 15 images, but official has 5994" in maskexp("data", "check", "CUB", root).out
     outcome = maskexp("data", "check", "CUB", root, "--custom", "--val_fraction=0.4", "--val_seed=3", "--sha")
     assert outcome.code == 0
     assert "val         6" in outcome.out

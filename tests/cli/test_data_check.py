@@ -60,7 +60,7 @@ def first_box(root: Path, line: str) -> None:
 
 
 def repeat(root: Path) -> None:
-    """Give a test bird the picture, and the mask, of a training bird."""
+    """Give a test bird the image, and the mask, of a training bird."""
     for some in (pictures(root), masks(root)):
         shutil.copy(next(path for path in some if "_0001" in path.stem), next(p for p in some if "_0029" in p.stem))
 
@@ -100,7 +100,7 @@ def test_a_finding_says_what_and_where(kind: str, root: Path, maskexp: Command) 
     assert finding["items"] == [following.strip()]
 
 
-def test_pictures_that_changed_after_the_manifest_was_written(root: Path, tmp_path: Path, maskexp: Command) -> None:
+def test_images_that_changed_after_the_manifest_was_written(root: Path, tmp_path: Path, maskexp: Command) -> None:
     shutil.rmtree(tmp_path / "cache", ignore_errors=True)
     WaterBirds(str(root), image_size=24).table.write(root)
     Image.fromarray(np.zeros((7, 9, 3), np.uint8)).save(pictures(root)[3])

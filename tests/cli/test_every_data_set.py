@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from maskexp.data.builders.imagenette import ImagenetteLayout, ImageWoofLayout
-from maskexp.data.catalog import CATALOG
+from maskexp.data.datasets.imagenette import ImagenetteLayout, ImageWoofLayout
+from maskexp.data.registry import DATASETS
 from maskexp.results import RunDirectory
 from tests.cli.conftest import CPU, Command
 from tests.fixtures import (
@@ -113,7 +113,7 @@ BOXED = {"TravelingBirds", "MetaShift"}
 
 
 def test_no_data_set_is_left_out() -> None:
-    assert set(ARGUMENTS) == {entry.name for entry in CATALOG}
+    assert set(ARGUMENTS) == set(DATASETS)
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)

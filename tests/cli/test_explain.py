@@ -64,7 +64,7 @@ def test_the_same_logits_and_maps_as_predict(
             assert mask == pytest.approx(stored, abs=1 / 255)
 
 
-def test_pictures_and_words(trained: RunDirectory, photos: Path, tmp_path: Path, maskexp: Command) -> None:
+def test_images_and_words(trained: RunDirectory, photos: Path, tmp_path: Path, maskexp: Command) -> None:
     best = trained.checkpoints / "best.ckpt"
     outcome = maskexp("explain", best, photos / "photo0.jpg", photos / "photo1.jpg", "--out", tmp_path)
     assert outcome.code == 0

@@ -51,7 +51,7 @@ def test_the_prediction_is_that_of_the_way_of_hiding(birds: SyntheticBirds, batc
         assert torch.equal(prediction.attribution, prediction.extras["grad_cam"])  # type: ignore[arg-type]
 
 
-def test_further_evaluations_see_whole_pictures(birds: SyntheticBirds, batch: Batch) -> None:
+def test_further_evaluations_see_whole_images(birds: SyntheticBirds, batch: Batch) -> None:
     counted = []
     for method in (built(birds, hiding="black", hidden="foreground"), ERM(**SMALL)):  # type: ignore[arg-type]
         torch.manual_seed(0)
@@ -70,7 +70,7 @@ def test_further_evaluations_see_whole_pictures(birds: SyntheticBirds, batch: Ba
     assert hidden["epg"] != whole["epg"]
 
 
-def test_training_sees_whole_pictures_and_gives_the_weights_of_erm(
+def test_training_sees_whole_images_and_gives_the_weights_of_erm(
     birds: SyntheticBirds, trainer: Callable[..., Trainer]
 ) -> None:
     states, localized = [], []
@@ -85,7 +85,7 @@ def test_training_sees_whole_pictures_and_gives_the_weights_of_erm(
     assert localized[0] != localized[1]  # validation has seen other pictures
 
 
-def test_a_picture_without_foreground_is_named(birds: SyntheticBirds, batch: Batch) -> None:
+def test_a_image_without_foreground_is_named(birds: SyntheticBirds, batch: Batch) -> None:
     batch["has_foreground"][4] = False
     with pytest.raises(ValueError, match="pictures in rows 4 of the split have no foreground"):
         built(birds).explain_batch(batch)

@@ -72,7 +72,7 @@ def test_the_deciding_part_and_the_detector_can_be_asked_alone(images: Tensor) -
     assert model.plain_predictor(images).logits.shape == model(images).logits.shape
 
 
-def test_pictures_need_not_be_square_nor_many(images: Tensor) -> None:
+def test_images_need_not_be_square_nor_many(images: Tensor) -> None:
     whole = network(image_size=(32, 48), num_classes=7)
     prediction = whole.train()(torch.rand(1, 3, 32, 48))
     assert prediction.masks[0].shape == (1, 1, 32, 48)

@@ -18,7 +18,7 @@ LINES = Chart(
 )
 
 
-def test_a_picture_and_a_table_stand_beside_each_other(tmp_path: Path) -> None:
+def test_a_image_and_a_table_stand_beside_each_other(tmp_path: Path) -> None:
     (picture,) = write_charts([LINES], tmp_path)
     assert picture == tmp_path / "toy" / "accuracy.png"
     with Image.open(picture) as image:

@@ -10,8 +10,8 @@ import urllib.request
 from pathlib import Path
 
 from maskexp.data.disk import bytes_bar, require_space
-from maskexp.data.downloads.sources import Download
 from maskexp.data.errors import DataError
+from maskexp.data.info import Download
 
 __all__ = ["fetch", "md5_of", "offline", "verify"]
 

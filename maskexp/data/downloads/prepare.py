@@ -6,20 +6,21 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from maskexp.data.builders.registry import LAYOUTS
-from maskexp.data.catalog import CATALOG
 from maskexp.data.disk import alone, require_space
 from maskexp.data.downloads.archives import extract, is_archive
 from maskexp.data.downloads.fetch import fetch, md5_of, verify
-from maskexp.data.downloads.sources import SOURCES, Download
 from maskexp.data.errors import DataError, DatasetNotFoundError
+from maskexp.data.info import Download
+from maskexp.data.manifest.layout import Layout
+from maskexp.data.registry import DATASETS, DOWNLOADS, SOURCES
 from maskexp.files import written_whole
 
 __all__ = ["PREPARABLE", "prepare_data"]
 
 RAW = "_raw"
 """Folder in the root where archives are kept as they came."""
-PREPARABLE = tuple(dict.fromkeys([*SOURCES, *LAYOUTS]))
+LAYOUTS = {name: source for name, source in SOURCES.items() if issubclass(source, Layout)}
+PREPARABLE = tuple(dict.fromkeys([*DOWNLOADS, *LAYOUTS]))
 
 
 def prepare_data(name: str, root: Path, raw: Sequence[Path] = (), most: int | None = None) -> list[str]:
@@ -45,7 +46,7 @@ def prepare_data(name: str, root: Path, raw: Sequence[Path] = (), most: int | No
         if not path.is_file():
             raise DatasetNotFoundError.explained(f"An archive of {name}", str(path), _by_hand(name), "--raw")
     with alone(root):
-        if name in SOURCES:
+        if name in DOWNLOADS:
             return [_provide(download, root, raw, most) for download in _wanted(name, raw)]
         if not raw:
             return [_found(name, root)]
@@ -54,11 +55,11 @@ def prepare_data(name: str, root: Path, raw: Sequence[Path] = (), most: int | No
 
 def _wanted(name: str, raw: Sequence[Path]) -> tuple[Download, ...]:
     """Return the files of a data set, and make sure that all archives at hand belong to it."""
-    known = [download.file for download in SOURCES[name]]
+    known = [download.file for download in DOWNLOADS[name]]
     for path in raw:
         if path.name not in known:
             raise DataError(f"{path} is none of the files of {name}; they are {', '.join(known)}")
-    return SOURCES[name]
+    return DOWNLOADS[name]
 
 
 def _provide(download: Download, root: Path, raw: Sequence[Path], most: int | None) -> str:
@@ -90,9 +91,9 @@ def _unpack(archive: Path, root: Path, most: int | None) -> str:
 def _found(name: str, root: Path) -> str:
     """Say that the data is there, or how to get it."""
     if (root / LAYOUTS[name].needed).exists() or any((root / known).is_dir() for known in LAYOUTS[name].folders):
-        return f"{root} holds {LAYOUTS[name].title} already"
+        return f"{root} holds {LAYOUTS[name].info.title} already"
     raise DatasetNotFoundError(
-        f"{LAYOUTS[name].title} cannot be downloaded by maskexp: no address with a checksum is published.\n"
+        f"{LAYOUTS[name].info.title} cannot be downloaded by maskexp: no address with a checksum is published.\n"
         f"  get it      {_by_hand(name)}\n"
         f"  unpack it   maskexp data prepare {name} {root} --raw ARCHIVE, or yourself, so that {root} holds "
         f"{LAYOUTS[name].needed}"
@@ -101,6 +102,6 @@ def _found(name: str, root: Path) -> str:
 
 def _by_hand(name: str) -> str:
     """Say where the data is."""
-    if name in SOURCES:
-        return " and ".join(f"{download.url} (md5 {download.md5})" for download in SOURCES[name])
-    return next((entry.get for entry in CATALOG if entry.name == name), LAYOUTS[name].get_it)
+    if name in DOWNLOADS:
+        return " and ".join(f"{download.url} (md5 {download.md5})" for download in DOWNLOADS[name])
+    return DATASETS[name].get

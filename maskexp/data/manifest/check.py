@@ -1,4 +1,4 @@
-"""Is the data as it has to be? The report behind ``maskexp data check``. Needs no torch."""
+"""Validate a data set: the report behind ``maskexp data check``. Needs no torch."""
 
 from __future__ import annotations
 
@@ -11,19 +11,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from maskexp.data.builders.arguments import ARGUMENTS
-from maskexp.data.builders.own import prepare_own
-from maskexp.data.builders.registry import LAYOUTS
 from maskexp.data.errors import DataError, DatasetNotFoundError
 from maskexp.data.manifest.examine import KINDS, Severity, examine
-from maskexp.data.manifest.layout import Layout, prepare_unverified
+from maskexp.data.manifest.layout import Layout
 from maskexp.data.manifest.prepared import Prepared, in_parallel
 from maskexp.data.manifest.releases import differences
 from maskexp.data.manifest.table import Row
+from maskexp.data.registry import SOURCES
 
 __all__ = ["CHECKABLE", "Finding", "Report", "check", "check_data"]
 
-CHECKABLE = tuple(ARGUMENTS)
+CHECKABLE = tuple(SOURCES)
 """Datamodules whose files can be checked."""
 
 
@@ -91,7 +89,7 @@ def check_data(
         workers: threads.
         custom: whether the data is one's own or a part: its counts are not compared with the published ones.
         sha256: if not None, :attr:`Report.sha256` is computed; if not empty, another one is an error.
-        **arguments: where the data lies and which part of it is meant: ``root`` and :data:`ARGUMENTS`.
+        **arguments: where the data lies and which part of it is meant: see :func:`~maskexp.data.registry.arguments_of`.
 
     Returns:
         The report. Data that cannot be read at all makes a report with one error.
@@ -102,16 +100,19 @@ def check_data(
     if name not in CHECKABLE:
         raise DataError(f"there are no files of {name!r} to check; choose one of {', '.join(CHECKABLE)}")
     try:
-        known = LAYOUTS.get(name)
-        if known is None:
-            return check(prepare_own(**arguments), decode, workers, sha256)
-        layout = known.find(**arguments)
-        prepared = prepare_unverified(layout)
+        source = SOURCES[name].find(**arguments)
+        prepared = source.prepare_unverified()
     except DatasetNotFoundError as error:
         return _failed(name, "not_found", error)
     except DataError as error:
         return _failed(name, "schema", error)
-    return check(prepared, decode, workers, sha256, () if custom else _uncounted(layout, prepared.table.rows))
+    return check(
+        prepared,
+        decode,
+        workers,
+        sha256,
+        _uncounted(source, prepared.table.rows) if isinstance(source, Layout) and not custom else (),
+    )
 
 
 def check(
@@ -172,7 +173,7 @@ def _leaks(table: Sequence[Row], contents: Sequence[str]) -> list[str]:
 
 
 def _identities(row: Row, content: str) -> list[str]:
-    """Return what makes two rows show the same picture."""
+    """Return what makes two rows show the same image."""
     keys = {"image": row.image, "pair": row.pair_id, "content": content}
     return [f"{kind}:{value}" for kind, value in keys.items() if value]
 

@@ -17,16 +17,16 @@ __all__ = ["VALIDATED_ON_TEST", "HeldOutLayout", "hold_out", "stratified"]
 
 VALIDATED_ON_TEST = (
     "val_fraction 0: validation is the test split, so that a checkpoint that was selected by it has seen the test "
-    "pictures"
+    "images"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class HeldOutLayout(Layout):
-    """A layout without an official validation set: a share of the training pictures is held out.
+    """A layout without an official validation set: a share of the training images is held out.
 
     Attributes:
-        val_fraction: share of the training pictures that is held out.
+        val_fraction: share of the training images that is held out.
         val_seed: of that draw.
     """
 
@@ -38,11 +38,11 @@ class HeldOutLayout(Layout):
         return hold_out(rows, self.val_fraction, self.val_seed)
 
     def notes(self, rows: Sequence[Row]) -> Sequence[str]:
-        """Warn of a validation that sees the test pictures."""
+        """Warn of a validation that sees the test images."""
         return () if self.val_fraction else (VALIDATED_ON_TEST,)
 
     def counted(self, rows: Sequence[Row]) -> Counts:
-        """Return the pictures of the official splits: those that are held out count as training pictures."""
+        """Return the images of the official splits: those that are held out count as training images."""
         trained = ("train", "val") if self.val_fraction else ("train",)
         return totals(Counter(row.split for row in rows), train=trained, test=("test",))
 
@@ -65,7 +65,7 @@ def hold_out(rows: Sequence[Row], fraction: float, seed: int) -> list[Row]:
     held = stratified(rows, fraction, seed)
     trained = sum(row.split == "train" for row in rows)
     if not 0 < len(held) < trained:
-        raise DataError(f"val_fraction {fraction} holds out {len(held)} of {trained} training pictures; choose another")
+        raise DataError(f"val_fraction {fraction} holds out {len(held)} of {trained} training images; choose another")
     return [replace(row, split="val") if row.split == "train" and row.id in held else row for row in rows]
 
 

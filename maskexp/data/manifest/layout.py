@@ -13,60 +13,81 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from maskexp.data.errors import DataError, DatasetNotFoundError
+from maskexp.data.info import DatasetInfo
 from maskexp.data.loading.image_files import stored_size
 from maskexp.data.manifest.prepared import Prepared, cache_folder, cached_table, in_parallel, names_with_times
 from maskexp.data.manifest.releases import Counts, recognise
 from maskexp.data.manifest.table import Card, ManifestTable, Row
 
-__all__ = ["Layout", "prepare", "prepare_unverified"]
+__all__ = ["DataSource", "Layout"]
+
+
+class DataSource(ABC):
+    """Everything that is declared about one data set in files; needs no torch.
+
+    The arguments of :meth:`find`, their defaults and their help stand in its signature and docstring, and nowhere else:
+    datamodule, command line and documentation are derived from them.
+
+    Attributes:
+        info: the data set in words.
+        defaults: defaults of the datamodule that differ for this data set, e.g. ``test_split``.
+    """
+
+    __slots__ = ()
+
+    info: ClassVar[DatasetInfo]
+    defaults: ClassVar[Mapping[str, Any]] = {}
+
+    @classmethod
+    @abstractmethod
+    def find(cls, *arguments: Any, **named: Any) -> Self:
+        """Look the parts of the data up.
+
+        Raises:
+            DatasetNotFoundError: if something that was asked for is missing.
+            DataError: if the arguments contradict each other.
+        """
+
+    @abstractmethod
+    def prepare(self, cache_dir: str | Path | None = None) -> Prepared:
+        """Return the manifest and the folders of the files, from the cache where it was built before.
+
+        Raises:
+            DataError: if the files are not as the layout demands.
+        """
+
+    @abstractmethod
+    def prepare_unverified(self) -> Prepared:
+        """Return the manifest without a look at images and masks, and without the cache."""
 
 
 @dataclass(frozen=True, slots=True)
-class Layout(ABC):
+class Layout(DataSource):
     """Where the parts of one data set lie, and which of them are wanted.
 
     A subclass is a frozen dataclass whose fields are paths and plain values: together with the state of the files in
-    :meth:`watched` they decide whether a manifest that was built before is still right. Its classmethod ``find`` looks
-    the parts up.
+    :meth:`watched` they decide whether a manifest that was built before is still right.
 
     Attributes:
         root: folder of the images.
         name: data set, as it stands on the card.
-        title: data set in words.
-        get_it: how the data can be had.
         needed: file or folder that ``root`` has to hold.
         folders: names under which the official archives extract, where ``root`` is the folder above.
         version: counts up when the builder makes another manifest of the same files.
-        listing: what says that a picture exists, for the message about one that does not.
-        licence: in words.
+        listing: what says that an image exists, for the message about one that does not.
         inferred: by release, the splits whose counts were computed and not read in a publication.
         counted_in: what :meth:`counted` counts, for messages.
-        places: what the arguments of ``find`` besides the root mean, those of
-            :data:`~maskexp.data.builders.arguments.COMMON` excepted.
     """
 
     root: Path
 
     name: ClassVar[str]
-    title: ClassVar[str]
-    get_it: ClassVar[str]
     needed: ClassVar[str]
     folders: ClassVar[tuple[str, ...]] = ()
     version: ClassVar[int] = 1
     listing: ClassVar[str] = "its folder"
-    licence: ClassVar[str]
     inferred: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     counted_in: ClassVar[str] = "counts"
-    places: ClassVar[dict[str, str]] = {}
-
-    @classmethod
-    @abstractmethod
-    def find(cls, root: str | Path, *arguments: Any, **named: Any) -> Self:
-        """Look the parts up.
-
-        Raises:
-            DatasetNotFoundError: if the root, or something that was asked for, is missing.
-        """
 
     @classmethod
     def locate(cls, root: str | Path) -> Path:
@@ -82,11 +103,11 @@ class Layout(ABC):
         inside = [above / name for name in cls.folders if (above / name / cls.needed).exists()]
         if len(inside) > 1:
             raise DataError(
-                f"{above} holds several releases of {cls.title}; point root at one: {', '.join(map(str, inside))}"
+                f"{above} holds several releases of {cls.info.title}; point root at one: {', '.join(map(str, inside))}"
             )
         if not inside:
             missing = above / cls.needed if above.is_dir() else above
-            raise DatasetNotFoundError.explained(cls.title, str(missing), cls.get_it, "--data.root")
+            raise DatasetNotFoundError.explained(cls.info.title, str(missing), cls.info.way, "--data.root")
         return inside[0]
 
     @property
@@ -138,14 +159,18 @@ class Layout(ABC):
         return None
 
     def counted(self, rows: Sequence[Row]) -> Counts:
-        """Return the pictures of each split, as :meth:`known` counts them."""
+        """Return the images of each split, as :meth:`known` counts them."""
         counts = Counter(row.split for row in rows)
         return {split: (counts[split],) for split in ("train", "val", "test")}
 
     def recognised(self, rows: Sequence[Row]) -> tuple[str, list[str]]:
         """Return which release the rows are, and what has to be said if they are none."""
         known = self.known()
-        return ("official", []) if known is None else recognise(self.title, self.counted(rows), known, self.counted_in)
+        return (
+            ("official", [])
+            if known is None
+            else recognise(self.info.title, self.counted(rows), known, self.counted_in)
+        )
 
     def card(self, rows: list[Row]) -> Card:
         """Describe what the rows are."""
@@ -158,7 +183,7 @@ class Layout(ABC):
             attributes=self.attributes,
             mask_kind=mask_kind,
             mask_source=mask_source,
-            licence=self.licence,
+            licence=self.info.licence,
             notes=(*notes, *self.notes(rows)),
             builder={"name": self.name, "version": self.version, **self.recipe},
         )
@@ -173,7 +198,7 @@ class Layout(ABC):
         """Return the manifest.
 
         Args:
-            verify: False leaves pictures and masks alone (their size may stay unknown), for those who look at them
+            verify: False leaves images and masks alone (their size may stay unknown), for those who look at them
                 anyway.
 
         Raises:
@@ -184,29 +209,22 @@ class Layout(ABC):
             rows = in_parallel(partial(_measured, self), rows)
         return ManifestTable(self.card(rows), rows)
 
+    def prepare(self, cache_dir: str | Path | None = None) -> Prepared:
+        """Return the manifest and the folders of the files, from the cache where it was built before."""
+        return self._prepared(cached_table(cache_folder(cache_dir), self.name, self.fingerprint(), self.build))
+
+    def prepare_unverified(self) -> Prepared:
+        """Return the manifest without a look at images and masks, and without the cache."""
+        return self._prepared(self.build(verify=False))
+
     def _prepared(self, table: ManifestTable) -> Prepared:
         roots = {split: self.image_root(split) for split in table.splits}
         elsewhere = {split: root for split, root in roots.items() if root != self.root}
         return Prepared(table, self.root, self.mask_root, elsewhere)
 
 
-def prepare(layout: Layout, cache_dir: str | Path | None = None) -> Prepared:
-    """Return the manifest of a layout, from the cache where it was built before.
-
-    Raises:
-        DataError: if the files are not as the layout demands.
-    """
-    table = cached_table(cache_folder(cache_dir), layout.name, layout.fingerprint(), layout.build)
-    return layout._prepared(table)
-
-
-def prepare_unverified(layout: Layout) -> Prepared:
-    """Return the manifest of a layout without a look at pictures and masks, and without the cache."""
-    return layout._prepared(layout.build(verify=False))
-
-
 def _measured(layout: Layout, row: Row) -> Row:
-    """Return the row with its picture's size, and make sure that the mask has the same."""
+    """Return the row with its image's size, and make sure that the mask has the same."""
     path = layout.image_root(row.split) / row.image
     try:
         size = stored_size(path)

@@ -68,7 +68,7 @@ def differences(
         return []
     return [
         Difference(
-            f"{split} has {_slashed(found.get(split, (0,)))} pictures, but {claimed} has {_slashed(counts)}",
+            f"{split} has {_slashed(found.get(split, (0,)))} images, but {claimed} has {_slashed(counts)}",
             split in inferred.get(claimed, ()),
         )
         for split, counts in known[claimed].items()

@@ -223,7 +223,7 @@ class ManifestTable:
             found = list(table.counts(split)) if split in table.splits else []
             if found != list(stated):
                 raise DataError(
-                    f"{folder / 'manifest.csv'} has {found} pictures in split {split!r}, but dataset.json says "
+                    f"{folder / 'manifest.csv'} has {found} images in split {split!r}, but dataset.json says "
                     f"{stated}; prepare it again"
                 )
         return table

@@ -14,7 +14,8 @@ import pytest
 
 from maskexp.data import CUB, DataError, DatasetNotFoundError
 from maskexp.data.downloads.prepare import prepare_data
-from maskexp.data.downloads.sources import SOURCES, Download
+from maskexp.data.info import Download
+from maskexp.data.registry import DOWNLOADS
 from tests.cli.conftest import Command, maskexp
 from tests.fixtures import write_cub_tree
 
@@ -66,7 +67,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(Site, "ranges", ())
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Site, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setitem(SOURCES, "CUB", published(folder, f"http://127.0.0.1:{server.server_address[1]}"))
+    monkeypatch.setitem(DOWNLOADS, "CUB", published(folder, f"http://127.0.0.1:{server.server_address[1]}"))
     monkeypatch.delenv("MASKEXP_OFFLINE", raising=False)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     yield folder
@@ -182,9 +183,9 @@ def test_a_missing_file_and_a_page_instead_of_a_file(
         prepare_data("CUB", tmp_path / "root")
 
     (site / "page.html").write_text("quota exceeded")
-    first = SOURCES["CUB"][0]
+    first = DOWNLOADS["CUB"][0]
     page = Download(first.file, first.url.replace("CUB_200_2011.tgz", "page.html"), first.md5, first.makes)
-    monkeypatch.setitem(SOURCES, "CUB", (page,))
+    monkeypatch.setitem(DOWNLOADS, "CUB", (page,))
     with pytest.raises(DataError, match="sent a page instead of the file, as Google Drive does"):
         prepare_data("CUB", tmp_path / "root")
     assert list((tmp_path / "root/_raw").iterdir()) == []
@@ -270,7 +271,7 @@ def test_the_verb(site: Path, tmp_path: Path, maskexp: Command, monkeypatch: pyt
 
 
 def test_every_source_is_complete() -> None:
-    for downloads in SOURCES.values():
+    for downloads in DOWNLOADS.values():
         for download in downloads:
             assert download.url.startswith(("https://", "http://data.csail.mit.edu/"))
             assert len(download.md5) == 32

@@ -5,16 +5,17 @@ import json
 import shutil
 from pathlib import Path
 
+import docstring_parser
 import numpy as np
 import pytest
 from PIL import Image
 
 import maskexp.data
+from maskexp.cli.data import _kind
 from maskexp.data import DataError
-from maskexp.data.builders.arguments import ARGUMENTS
-from maskexp.data.builders.waterbirds import WaterBirdsLayout
+from maskexp.data.datasets.waterbirds import WaterBirdsLayout
 from maskexp.data.manifest.check import Report, check_data
-from maskexp.data.manifest.layout import prepare
+from maskexp.data.registry import SOURCES, arguments_of
 from tests.fixtures import (
     COUNTS,
     corrupt_metadata,
@@ -53,10 +54,10 @@ def test_sound_data(root: Path) -> None:
 
 
 def test_everything_that_is_wrong_is_listed_at_once(root: Path) -> None:
-    pictures = sorted(root.glob("[01]*/*.jpg"))
+    images = sorted(root.glob("[01]*/*.jpg"))
     masks = sorted((root / "segmentations").glob("*/*.png"))
-    pictures[0].unlink()
-    truncate(pictures[1])
+    images[0].unlink()
+    truncate(images[1])
     resize_image(masks[2], (3, 4))
     with Image.open(masks[3]) as mask:
         size = mask.size
@@ -68,8 +69,8 @@ def test_everything_that_is_wrong_is_listed_at_once(root: Path) -> None:
 
     assert not report.ok
     assert set(errors(report)) == {"missing", "corrupt", "mask_size"}
-    assert errors(report)["missing"] == (str(pictures[0]),)
-    assert errors(report)["corrupt"][0].startswith(str(pictures[1]))
+    assert errors(report)["missing"] == (str(images[0]),)
+    assert errors(report)["corrupt"][0].startswith(str(images[1]))
     assert errors(report)["mask_size"][0].startswith(f"{masks[2]}: 3x4, image ")
     assert warnings(report) == {"mask_empty": (str(masks[3]),), "mask_full": (str(masks[4]),)}
     assert [len(finding.items) for finding in report.findings if finding.kind == "mask_none"] == [1]
@@ -114,8 +115,8 @@ def test_published_counts_must_be_met(tmp_path: Path) -> None:
 
     assert not report.ok
     assert [finding.message.split(";")[0] for finding in report.findings if finding.kind == "counts"] == [
-        "train has 15 pictures, but official has 5994",
-        "test has 6 pictures, but official has 5794",
+        "train has 15 images, but official has 5994",
+        "test has 6 images, but official has 5794",
     ]
     assert "(--custom)" in report.findings[0].message
     assert check_data("CUB", root=root, custom=True).ok
@@ -136,30 +137,30 @@ def test_a_release_is_claimed_by_the_name_of_its_folder(tmp_path: Path) -> None:
     named = check_data("WaterBirds", root=write_waterbirds(tmp_path / "waterbird_complete95_forest2water2"))
 
     found = {finding.severity: finding.message for finding in named.findings if finding.kind == "counts"}
-    assert found["error"].startswith("test has 3/3/2/3 pictures, but complete95 has 2255/2255/642/642; extract")
-    assert found["warning"].startswith("val has 3/3/3/3 pictures, but complete95 has 467/466/133/133 (inferred")
+    assert found["error"].startswith("test has 3/3/2/3 images, but complete95 has 2255/2255/642/642; extract")
+    assert found["warning"].startswith("val has 3/3/3/3 images, but complete95 has 467/466/133/133 (inferred")
 
 
 # --- what is stored how ----------------------------------------------------------------------------------------------
 
 
 def test_unusual_files_are_listed(root: Path) -> None:
-    pictures = sorted(root.glob("[01]*/*.jpg"))
+    images = sorted(root.glob("[01]*/*.jpg"))
     masks = sorted((root / "segmentations").glob("*/*.png"))
-    with Image.open(pictures[3]) as image:
-        image.save(pictures[3], format="PNG")
-        image.convert("CMYK").save(pictures[4])
+    with Image.open(images[3]) as image:
+        image.save(images[3], format="PNG")
+        image.convert("CMYK").save(images[4])
     with Image.open(masks[4]) as mask:
         (size, colours) = mask.size, mask.convert("RGB")
-    Image.new("CMYK", size).save(pictures[4])
+    Image.new("CMYK", size).save(images[4])
     colours.save(masks[4])
 
     report = check_data("WaterBirds", root=root, decode=True)
     notes = {finding.kind: finding.items for finding in report.findings if finding.severity == "note"}
 
     assert report.ok
-    assert notes["image_format"] == (f"{pictures[3]}: PNG",)
-    assert f"{pictures[4]}: CMYK" in notes["image_mode"]
+    assert notes["image_format"] == (f"{images[3]}: PNG",)
+    assert f"{images[4]}: CMYK" in notes["image_mode"]
     assert len(notes["image_mode"]) == 2  # and the grey one
     assert notes["mask_mode"] == (f"{masks[4]}: RGB",)
 
@@ -181,19 +182,23 @@ def test_digest_of_everything(root: Path, tmp_path: Path) -> None:
 # --- what can be said ------------------------------------------------------------------------------------------------
 
 
-def test_arguments_are_those_of_the_datamodule() -> None:
-    for name, arguments in ARGUMENTS.items():
-        declared = inspect.signature(getattr(maskexp.data, name).__init__).parameters
-        assert arguments.keys() <= declared.keys(), name
-        missing = declared.keys() - arguments.keys() - {"self", "root", "cache_dir", "kwargs", "test_split"}
-        assert not missing, name
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_datamodule_takes_the_declared_arguments_with_their_defaults_and_help(name: str) -> None:
+    datamodule = getattr(maskexp.data, name)
+    parameters = inspect.signature(datamodule.__init__).parameters
+    helps = {text.arg_name: text.description for text in docstring_parser.parse(datamodule.__doc__).params}
+
+    for argument, declared in arguments_of(SOURCES[name]).items():
+        assert parameters[argument].default == (inspect.Parameter.empty if declared.required else declared.default)
+        assert helps[argument] == declared.help != ""
+    assert {"cache_dir", "image_size", "batch_size"} <= parameters.keys()
 
 
-def test_an_argument_has_one_type_whatever_the_data() -> None:
+def test_an_argument_is_read_alike_whatever_the_data() -> None:
     kinds: dict[str, set[type]] = {}
-    for arguments in ARGUMENTS.values():
-        for argument, described in arguments.items():
-            kinds.setdefault(argument, set()).add(described.kind)
+    for source in SOURCES.values():
+        for argument, declared in arguments_of(source).items():
+            kinds.setdefault(argument, set()).add(_kind(declared))
 
     assert {argument for argument, several in kinds.items() if len(several) > 1} == set()
     assert (kinds["val_fraction"], kinds["val_seed"], kinds["columns"]) == ({float}, {int}, {dict})
@@ -209,23 +214,21 @@ def test_arguments_reach_the_builder(tmp_path: Path) -> None:
 
 def test_leaks_between_splits(tmp_path: Path) -> None:
     path = write_csv(tmp_path)
-    shutil.copy(tmp_path / "images/picture 0.png", tmp_path / "images/picture 9.png")
-    shutil.copy(tmp_path / "masks/picture 0.png", tmp_path / "masks/picture 9.png")
-    path.write_text(path.read_text().replace("images/picture 5.png", "images/picture 2.png"))
-    shutil.copy(tmp_path / "masks/picture 2.png", tmp_path / "masks/picture 5.png")
+    shutil.copy(tmp_path / "images/image 0.png", tmp_path / "images/image 9.png")
+    shutil.copy(tmp_path / "masks/image 0.png", tmp_path / "masks/image 9.png")
+    path.write_text(path.read_text().replace("images/image 5.png", "images/image 2.png"))
+    shutil.copy(tmp_path / "masks/image 2.png", tmp_path / "masks/image 5.png")
 
-    assert errors(check_data("Manifest", csv=path))["leak"] == (
-        "val images/picture 2.png is train images/picture 2.png",
-    )
+    assert errors(check_data("Manifest", csv=path))["leak"] == ("val images/image 2.png is train images/image 2.png",)
     assert errors(check_data("Manifest", csv=path, decode=True))["leak"] == (
-        "test images/picture 9.png is train images/picture 0.png",
-        "val images/picture 2.png is train images/picture 2.png",
+        "test images/image 9.png is train images/image 0.png",
+        "val images/image 2.png is train images/image 2.png",
     )
 
 
 def test_manifest_that_is_older_than_its_files(tmp_path: Path) -> None:
     root = write_waterbirds(tmp_path / "w", masks=False)
-    prepare(WaterBirdsLayout.find(root), tmp_path / "cache").table.write(root)
+    WaterBirdsLayout.find(root).prepare(tmp_path / "cache").table.write(root)
     changed = root / "001.Black_footed_Albatross/Black_footed_Albatross_0009.jpg"
     Image.fromarray(np.zeros((7, 9, 3), np.uint8)).save(changed)
 
@@ -248,5 +251,5 @@ def test_data_that_cannot_be_read_makes_a_report(root: Path, tmp_path: Path) -> 
 
 
 def test_data_without_files() -> None:
-    with pytest.raises(DataError, match="no files of 'SyntheticBirds' to check; choose one of WaterBirds, "):
+    with pytest.raises(DataError, match="no files of 'SyntheticBirds' to check; choose one of An8Flower, "):
         check_data("SyntheticBirds")

@@ -49,7 +49,7 @@ def test_nothing_held_out_validates_on_test() -> None:
     [
         (1.0, r"val_fraction is 1\.0; it must be in \[0, 1\)"),
         (-0.1, "val_fraction is -0.1"),
-        (0.001, "val_fraction 0.001 holds out 0 of 68 training pictures"),
+        (0.001, "val_fraction 0.001 holds out 0 of 68 training images"),
         (0.999, "holds out 68 of 68"),
     ],
 )

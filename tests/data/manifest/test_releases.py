@@ -35,11 +35,11 @@ def test_other_counts(found: Mapping[str, tuple[int, ...]], part: str) -> None:
     [
         (KNOWN["v2"], None, []),
         (KNOWN["v2"], "v1", []),  # another release than the folder's name says is a release all the same
-        ({"train": (12,), "test": (4,)}, None, [("test has 4 pictures, but v2 has 5", True)]),
+        ({"train": (12,), "test": (4,)}, None, [("test has 4 images, but v2 has 5", True)]),
         (
             {"train": (3,)},
             "v1",
-            [("train has 3 pictures, but v1 has 10", False), ("test has 0 pictures, but v1 has 5", False)],
+            [("train has 3 images, but v1 has 10", False), ("test has 0 images, but v1 has 5", False)],
         ),
         ({"train": (3,), "test": (5,)}, None, []),  # claims to be none of the two
     ],

@@ -131,5 +131,5 @@ def test_counts_that_are_stated_without_a_digest(tmp_path: Path) -> None:
     description["counts"]["test"][0] += 1
     (tmp_path / "dataset.json").write_text(json.dumps(description))
 
-    with pytest.raises(DataError, match=r"pictures in split 'test', but dataset\.json says \["):
+    with pytest.raises(DataError, match=r"images in split 'test', but dataset\.json says \["):
         ManifestTable.read(tmp_path)

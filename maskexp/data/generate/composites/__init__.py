@@ -1,1 +1,1 @@
-"""Pictures made of a cut-out bird and a scene: WaterBirds and TravelingBirds at any correlation, from a seed."""
+"""Images made of a cut-out bird and a scene: WaterBirds and TravelingBirds at any correlation, from a seed."""

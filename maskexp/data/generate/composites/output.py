@@ -14,26 +14,26 @@ import PIL
 
 from maskexp.data.disk import alone, files_bar, require_space
 from maskexp.data.errors import DataError
-from maskexp.data.generate.composites.pictures import Picture, write_picture
+from maskexp.data.generate.composites.composite import Composite, write_composite
 from maskexp.files import write_json
 
-__all__ = ["RECIPE", "fingerprint", "write_pictures"]
+__all__ = ["RECIPE", "fingerprint", "write_composites"]
 
 RECIPE = "recipe.json"
-"""What the pictures of a folder are made of; its presence says that the folder is a generator's."""
+"""What the images of a folder are made of; its presence says that the folder is a generator's."""
 GROWTH = 2
 """Room to ask for: a composite of quality 95 takes up to about twice the space of its bird's JPEG."""
 
 
-def write_pictures(
-    folder: Path, recipe: dict[str, Any], pictures: Sequence[Picture], quality: int, workers: int
+def write_composites(
+    folder: Path, recipe: dict[str, Any], composites: Sequence[Composite], quality: int, workers: int
 ) -> None:
-    """Write all pictures that are not there yet.
+    """Write all images that are not there yet.
 
     Args:
         folder: new, empty, or begun before with the same recipe.
-        recipe: everything that decides what the pictures are, as plain types.
-        pictures: to be written.
+        recipe: everything that decides what the images are, as plain types.
+        composites: to be written.
         quality: of the JPEGs, 1 to 100.
         workers: threads.
 
@@ -44,16 +44,16 @@ def write_pictures(
         raise DataError(f"quality is {quality}; it must be from 1 to 100")
     with alone(folder):
         _claim(folder, {**recipe, "quality": quality, "pillow": PIL.__version__})
-        missing = [picture for picture in pictures if not _is_there(picture, folder)]
-        sizes = [picture.bird.stat().st_size for picture in missing]
-        require_space(folder, GROWTH * sum(sizes), f"{folder} with {len(missing)} more pictures")
+        missing = [composite for composite in composites if not _is_there(composite, folder)]
+        sizes = [composite.bird.stat().st_size for composite in missing]
+        require_space(folder, GROWTH * sum(sizes), f"{folder} with {len(missing)} more images")
         with files_bar() as bar, ThreadPoolExecutor(workers) as pool:
-            task = bar.add_task(str(folder), total=len(pictures), completed=len(pictures) - len(missing))
+            task = bar.add_task(str(folder), total=len(composites), completed=len(composites) - len(missing))
             try:
-                for _ in pool.map(partial(write_picture, folder=folder, quality=quality), missing):
+                for _ in pool.map(partial(write_composite, folder=folder, quality=quality), missing):
                     bar.advance(task)
             except BaseException:
-                pool.shutdown(cancel_futures=True)  # else thousands of pictures would still be written
+                pool.shutdown(cancel_futures=True)  # else thousands of images would still be written
                 raise
 
 
@@ -81,5 +81,5 @@ def _claim(folder: Path, recipe: dict[str, Any]) -> None:
     write_json(path, recipe)
 
 
-def _is_there(picture: Picture, folder: Path) -> bool:
-    return all((folder / path).is_file() for path in (picture.target, picture.mask_target) if path)
+def _is_there(composite: Composite, folder: Path) -> bool:
+    return all((folder / path).is_file() for path in (composite.target, composite.mask_target) if path)

@@ -58,7 +58,7 @@ def keep_scenes(archive: str | Path, folder: Path, categories: Sequence[str]) ->
         counts = _copy(archive, folder, categories)
         for category in categories:
             if not counts[category]:
-                raise DataError(f"{archive} has no pictures of {category}; it is not the archive of Places365's layout")
+                raise DataError(f"{archive} has no images of {category}; it is not the archive of Places365's layout")
         write_json(folder / COMPLETE, {category: counts[category] for category in categories})
     return folder
 

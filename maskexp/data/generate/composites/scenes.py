@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from maskexp.data.builders.folders import pictures
+from maskexp.data.datasets.shared.files import image_files
 from maskexp.data.errors import DataError, DatasetNotFoundError
 
 __all__ = ["LAND_AND_WATER", "Scene", "deal", "find_places", "land_and_water", "named_scenes"]
@@ -38,13 +38,13 @@ class Scene:
 
 
 def named_scenes(folders: Mapping[str, Sequence[Path]]) -> dict[str, list[Scene]]:
-    """Find all pictures in and below the folders of each kind of place, sorted.
+    """Find all images in and below the folders of each kind of place, sorted.
 
     The names are relative to the innermost folder that holds all of them.
 
     Raises:
         DatasetNotFoundError: if a folder is missing.
-        DataError: if a kind has no pictures, or two kinds share some.
+        DataError: if a kind has no images, or two kinds share some.
     """
     given = {kind: [Path(folder).expanduser() for folder in some] for kind, some in folders.items()}
     for kind, some in given.items():
@@ -58,7 +58,7 @@ def named_scenes(folders: Mapping[str, Sequence[Path]]) -> dict[str, list[Scene]
         paths = {path.resolve() for folder in some for path in _below(folder)}
         found[kind] = sorted(Scene(f"/{path.relative_to(common).as_posix()}", path) for path in paths)
         if not found[kind]:
-            raise DataError(f"{', '.join(map(str, some))} holds no pictures of {kind}")
+            raise DataError(f"{', '.join(map(str, some))} holds no images of {kind}")
         for scene in found[kind]:
             if seen.setdefault(scene.name, kind) != kind:
                 raise DataError(f"{scene.path} is given both as {seen[scene.name]} and as {kind}")
@@ -69,11 +69,11 @@ def find_places(root: str | Path) -> dict[str, list[Scene]]:
     """Find the scenes of each kind of place, sorted.
 
     Either ``root`` holds ``places365_val.txt`` and ``val_large/`` (and ``categories_places365.txt`` for the names), or
-    every folder below it that holds pictures is a kind of place.
+    every folder below it that holds images is a kind of place.
 
     Raises:
-        DatasetNotFoundError: if ``root`` is missing or holds no pictures.
-        DataError: if the list of the validation pictures is damaged.
+        DatasetNotFoundError: if ``root`` is missing or holds no images.
+        DataError: if the list of the validation images is damaged.
     """
     above = Path(root).expanduser()
     if (above / VAL_LIST).is_file():
@@ -82,7 +82,7 @@ def find_places(root: str | Path) -> dict[str, list[Scene]]:
     for folder, folders, _ in os.walk(above):
         folders.sort()
         name = f"/{Path(folder).relative_to(above).as_posix()}"
-        if scenes := [Scene(f"{name}/{path.name}", path) for path in pictures(Path(folder))]:
+        if scenes := [Scene(f"{name}/{path.name}", path) for path in image_files(Path(folder))]:
             found[name] = scenes
     if not found:
         raise DatasetNotFoundError.explained("Scenes", str(above), GET_PLACES, "--places")
@@ -104,7 +104,7 @@ def land_and_water(root: str | Path) -> dict[str, list[Scene]]:
             names = [name for name in places if name == category or name.endswith(category)]
             if not names:
                 raise DataError(
-                    f"{root} has no pictures of {category[1:]} as Places365 lays them out (…{category}/*.jpg); say "
+                    f"{root} has no images of {category[1:]} as Places365 lays them out (…{category}/*.jpg); say "
                     "which folders are which with --land and --water"
                 )
             found[kind] += [Scene(f"{category}/{scene.path.name}", scene.path) for scene in places[names[0]]]
@@ -129,7 +129,7 @@ def deal(scenes: Sequence[Scene], needs: Mapping[str, int], generator: np.random
     wanted = {split: need for split, need in needs.items() if need}
     total, splits = sum(wanted.values()), len(wanted)
     if len(scenes) < splits:
-        raise DataError(f"{len(scenes)} scenes cannot be shared by {splits} splits; give more pictures")
+        raise DataError(f"{len(scenes)} scenes cannot be shared by {splits} splits; give more images")
     shuffled = [scenes[i] for i in generator.permutation(len(scenes))]
     spare = min(len(scenes), total) - splits
     shares = {
@@ -149,12 +149,12 @@ def deal(scenes: Sequence[Scene], needs: Mapping[str, int], generator: np.random
 
 
 def _below(folder: Path) -> list[Path]:
-    """Return all pictures in a folder and its sub-folders."""
-    return [path for inside, _, _ in os.walk(folder) for path in pictures(Path(inside))]
+    """Return all images in a folder and its sub-folders."""
+    return [path for inside, _, _ in os.walk(folder) for path in image_files(Path(inside))]
 
 
 def _val_places(root: Path) -> dict[str, list[Scene]]:
-    """Return the validation pictures of Places365 by category, in the order of their list."""
+    """Return the validation images of Places365 by category, in the order of their list."""
     names: dict[str, str] = {}
     if (root / CATEGORIES).is_file():
         names = {number: name for name, number in _pairs(root / CATEGORIES)}

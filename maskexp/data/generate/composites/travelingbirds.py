@@ -1,6 +1,6 @@
 """TravelingBirds at any correlation (Koh et al., Concept Bottleneck Models, ICML 2020; our own generator).
 
-The released archive holds *all* pictures of CUB in each of its folders, so that an image folder made of
+The released archive holds *all* images of CUB in each of its folders, so that an image folder made of
 ``CUB_fixed/train`` trains on the test birds. Here each folder holds only the birds of its own split.
 """
 
@@ -14,11 +14,11 @@ from typing import Final, Literal
 
 import numpy as np
 
-from maskexp.data.builders.cub import Bird, CUBLayout, read_birds
-from maskexp.data.builders.travelingbirds import FOLDERS, TravelingBirdsLayout
+from maskexp.data.datasets.cub import Bird, CUBLayout, read_birds
+from maskexp.data.datasets.travelingbirds import FOLDERS, TravelingBirdsLayout
 from maskexp.data.errors import DataError
-from maskexp.data.generate.composites.output import fingerprint, write_pictures
-from maskexp.data.generate.composites.pictures import Picture
+from maskexp.data.generate.composites.composite import Composite
+from maskexp.data.generate.composites.output import fingerprint, write_composites
 from maskexp.data.generate.composites.scenes import Scene, deal
 from maskexp.data.generate.composites.waterbirds import find_masks
 from maskexp.data.manifest.table import ManifestTable
@@ -27,7 +27,7 @@ from maskexp.files import write_json
 __all__ = ["TravelingBirdsRecipe", "make_travelingbirds"]
 
 VERSION: Final = 1
-"""Counts up when the same recipe gives other pictures."""
+"""Counts up when the same recipe gives other images."""
 CBM_SEED = 42
 """Default of the released script."""
 DRAW_PLACES, DRAW_OTHERS, DRAW_SCENES, DRAW_RANDOM = range(4)
@@ -39,7 +39,7 @@ Places = Mapping[str, Sequence[Scene]]
 
 @dataclass(frozen=True)
 class TravelingBirdsRecipe:
-    """What decides which picture shows what.
+    """What decides which image shows what.
 
     Attributes:
         correlation: share of the training birds of each species on the species' own place, in [0, 1]; the others lie on
@@ -114,7 +114,7 @@ def make_travelingbirds(
         **asdict(recipe),
         "pictures_sha256": fingerprint([*lines, *((bird.id, bird.image, bird.train) for bird in birds)]),
     }
-    write_pictures(folder, written, _pictures(birds, chosen, cub, masks), quality, workers)
+    write_composites(folder, written, _composites(birds, chosen, cub, masks), quality, workers)
     for split, mapping in own.items():
         write_json(folder / f"{FOLDERS[split]}_places.json", mapping)
     table = _manifest(folder, cub, places, chosen, recipe)
@@ -204,22 +204,22 @@ def _draw_cbm(
     return own, chosen
 
 
-def _pictures(birds: Sequence[Bird], chosen: Chosen, cub: Path, masks: Path) -> list[Picture]:
+def _composites(birds: Sequence[Bird], chosen: Chosen, cub: Path, masks: Path) -> list[Composite]:
     """Return what has to be written."""
-    pictures = []
+    composites = []
     for bird in birds:
         mask = Path(bird.image).with_suffix(".png")
         saved = f"segmentations/{mask.as_posix()}"
         for number, split in enumerate(("train",) if bird.train else ("test", "random", "black")):
             scene = chosen[split, bird.id].path if split != "black" else None
             target = f"{FOLDERS[split]}/{bird.image}"
-            whole = Picture(target, cub / "images" / bird.image, masks / mask, scene)
-            pictures.append(whole if number else replace(whole, mask_target=saved))
-    return pictures
+            whole = Composite(target, cub / "images" / bird.image, masks / mask, scene)
+            composites.append(whole if number else replace(whole, mask_target=saved))
+    return composites
 
 
 def _manifest(folder: Path, cub: Path, places: Places, chosen: Chosen, recipe: TravelingBirdsRecipe) -> ManifestTable:
-    """Read the folder back as the official release, and add which scene each picture shows."""
+    """Read the folder back as the official release, and add which scene each image shows."""
     table = TravelingBirdsLayout.find(folder, cub, folder / "segmentations").build()
     place_of = {scene: place for place, scenes in places.items() for scene in scenes}
     rows = []

@@ -16,12 +16,11 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from maskexp.data.builders.cub import Bird, CUBLayout, read_birds
-from maskexp.data.builders.cub_foreground import CUBForeground
-from maskexp.data.builders.waterbirds import MISTAKEN, WaterBirdsLayout
+from maskexp.data.datasets.cub import Bird, CUBForeground, CUBLayout, read_birds
+from maskexp.data.datasets.waterbirds import MISTAKEN, WaterBirdsLayout
 from maskexp.data.errors import DataError, DatasetNotFoundError
-from maskexp.data.generate.composites.output import fingerprint, write_pictures
-from maskexp.data.generate.composites.pictures import Picture
+from maskexp.data.generate.composites.composite import Composite
+from maskexp.data.generate.composites.output import fingerprint, write_composites
 from maskexp.data.generate.composites.scenes import Scene, deal
 from maskexp.data.manifest.table import Card, ManifestTable, Row
 from maskexp.files import written_whole
@@ -29,7 +28,7 @@ from maskexp.files import written_whole
 __all__ = ["WaterBirdsRecipe", "find_masks", "is_water_bird", "make_waterbirds"]
 
 VERSION: Final = 1
-"""Counts up when the same recipe gives other pictures."""
+"""Counts up when the same recipe gives other images."""
 WATER_WORDS = (
     *("albatross", "auklet", "cormorant", "frigatebird", "fulmar", "gull", "jaeger", "kittiwake", "pelican", "puffin"),
     *("tern", "gadwall", "grebe", "mallard", "merganser", "guillemot", "pacific_loon"),
@@ -46,7 +45,7 @@ DRAW_VAL, DRAW_PLACES, DRAW_SCENES = range(3)
 
 @dataclass(frozen=True)
 class WaterBirdsRecipe:
-    """What decides which picture shows what.
+    """What decides which image shows what.
 
     Attributes:
         correlation: share of the training birds of each kind on their own kind of place, in [0.5, 1].
@@ -128,7 +127,7 @@ def make_waterbirds(
     placed = _place(read_birds(cub), scenes, recipe)
     lines = [line.cells() for line in placed]
     written = {"generator": "waterbirds", "version": VERSION, **asdict(recipe), "pictures_sha256": fingerprint(lines)}
-    write_pictures(folder, written, _pictures(placed, cub, masks, recipe), quality, workers)
+    write_composites(folder, written, _composites(placed, cub, masks, recipe), quality, workers)
     with written_whole(folder / "metadata.csv") as partial:
         partial.write_text(_csv(lines), encoding="utf-8")
     table = _manifest(folder, recipe, {kind: len(scenes[kind]) for kind in KINDS})
@@ -208,20 +207,20 @@ def _draw_scenes(
     return chosen
 
 
-def _pictures(placed: Sequence[Placed], cub: Path, masks: Path, recipe: WaterBirdsRecipe) -> list[Picture]:
+def _composites(placed: Sequence[Placed], cub: Path, masks: Path, recipe: WaterBirdsRecipe) -> list[Composite]:
     """Return what has to be written."""
-    pictures = []
+    composites = []
     for line in placed:
         name = line.bird.image
         mask = Path(name).with_suffix(".png")
         saved = f"segmentations/{mask.as_posix()}"
-        whole = Picture(name, cub / "images" / name, masks / mask, line.scene.path, mask_target=saved)
-        pictures.append(whole)
+        whole = Composite(name, cub / "images" / name, masks / mask, line.scene.path, mask_target=saved)
+        composites.append(whole)
         if recipe.test_fg and line.split == 2:
-            pictures.append(replace(whole, target=f"test_fg/{name}", scene=None, level=GREY, mask_target=""))
+            composites.append(replace(whole, target=f"test_fg/{name}", scene=None, level=GREY, mask_target=""))
         if recipe.test_bg and line.split == 2:
-            pictures.append(replace(whole, target=f"test_bg/{name}", with_bird=False, mask_target=""))
-    return pictures
+            composites.append(replace(whole, target=f"test_bg/{name}", with_bird=False, mask_target=""))
+    return composites
 
 
 def _csv(lines: Sequence[Sequence[str | int]]) -> str:
@@ -248,7 +247,6 @@ def _notes(card: Card, rows: Sequence[Row], found: Mapping[str, int]) -> tuple[s
         needed = sum(row.attr == place for row in rows if row.split in SPLITS)
         if needed > found[kind]:
             notes.append(
-                f"{found[kind]} scenes of {kind} for {needed} pictures: "
-                "scenes are used again, none of them in two splits"
+                f"{found[kind]} scenes of {kind} for {needed} images: scenes are used again, none of them in two splits"
             )
     return tuple(notes)

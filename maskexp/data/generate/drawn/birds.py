@@ -19,11 +19,11 @@ from maskexp.data.generate.drawn.shapes import Capsule, Ellipse, Placement, Poly
 __all__ = ["draw_bird"]
 
 AREA = (0.12, 0.28)
-"""Share of the picture that a bird covers, before it is made to fit."""
+"""Share of the image that a bird covers, before it is made to fit."""
 MARGIN = 0.03
-"""Least distance of a bird from the edge of the picture."""
+"""Least distance of a bird from the edge of the image."""
 OUTLINE = 0.009
-"""Width of the outline, in widths of the picture."""
+"""Width of the outline, in widths of the image."""
 Parts = list[tuple[Shape, Colour]]
 
 
@@ -40,7 +40,7 @@ class Plumage:
 
 
 def draw_bird(canvas: Canvas, kind: int, rng: np.random.Generator) -> None:
-    """Draw one bird of a kind (0 land bird, 1 water bird) somewhere in the picture, and its mask."""
+    """Draw one bird of a kind (0 land bird, 1 water bird) somewhere in the image, and its mask."""
     plumage = _plumage(rng)
     parts = _water_bird(plumage, rng) if kind == 1 else _land_bird(plumage, rng)
     placement = _placement([shape for shape, _ in parts], rng)
@@ -180,7 +180,7 @@ def _eye(centre: tuple[float, float], radius: float) -> Parts:
 
 
 def _placement(shapes: list[Shape], rng: np.random.Generator) -> Placement:
-    """Choose facing, size and position so that the whole bird lies in the picture."""
+    """Choose facing, size and position so that the whole bird lies in the image."""
     facing = 1.0 if rng.random() < 0.5 else -1.0
     x0, y0, x1, y1 = _hull(shapes)
     wanted = between(rng, *AREA)

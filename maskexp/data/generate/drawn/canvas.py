@@ -14,7 +14,7 @@ __all__ = ["Canvas", "smooth_noise"]
 
 
 class Canvas:
-    """A square picture and the mask of its foreground.
+    """A square image and the mask of its foreground.
 
     Args:
         size: side in pixels.
@@ -32,7 +32,7 @@ class Canvas:
         self.mask = np.zeros((size, size))
 
     def fill(self, colour: Colour | Floats, opacity: Floats | float = 1.0) -> None:
-        """Paint the whole picture with a colour, or an array of colours, as far as ``opacity`` goes."""
+        """Paint the whole image with a colour, or an array of colours, as far as ``opacity`` goes."""
         self.rgb += opacity * (_as_colours(colour) - self.rgb)
 
     def draw(self, shape: Shape, colour: Colour, opacity: float = 1.0, blur: float = 0.0) -> None:
@@ -84,7 +84,7 @@ def smooth_noise(rng: np.random.Generator, x: Floats, y: Floats, columns: int, r
 
 
 def _span(low: float, high: float, margin: float, size: int) -> slice:
-    """Return the pixels between two coordinates, with a margin in pixels, inside the picture."""
+    """Return the pixels between two coordinates, with a margin in pixels, inside the image."""
     start = min(max(int(low * size - margin), 0), size)
     stop = min(max(int(high * size + margin) + 2, start), size)
     return slice(start, stop)

@@ -202,5 +202,5 @@ def _gradient(top: Colour, bottom: Colour, share: Floats) -> Floats:
 
 
 def _edge(canvas: Canvas, inside: Floats) -> Floats:
-    """Return the coverage of the region where ``inside`` (a length in the picture) is positive."""
+    """Return the coverage of the region where ``inside`` (a length in the image) is positive."""
     return np.minimum(np.maximum(0.5 + inside * canvas.size, 0.0), 1.0)

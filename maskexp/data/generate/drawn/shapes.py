@@ -1,6 +1,6 @@
 """Shapes with a signed distance.
 
-Coordinates are those of the picture: x to the right and y down, both in [0, 1].
+Coordinates are those of the image: x to the right and y down, both in [0, 1].
 """
 
 from __future__ import annotations

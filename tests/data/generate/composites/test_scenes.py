@@ -16,7 +16,7 @@ from maskexp.data.generate.composites.scenes import (
     land_and_water,
     named_scenes,
 )
-from tests.fixtures.pictures import save, speckle
+from tests.fixtures.images import save, speckle
 from tests.fixtures.scenes import write_places_tar, write_scenes
 
 WANTED = sum(LAND_AND_WATER.values(), ())
@@ -62,7 +62,7 @@ def test_wrong_folders(tmp_path: Path) -> None:
 
     with pytest.raises(DatasetNotFoundError, match=r"folder of water scenes not found(.|\n)*nowhere(.|\n)*--water"):
         named_scenes({**folders, "water": [tmp_path / "nowhere"]})
-    with pytest.raises(DataError, match="empty holds no pictures of water"):
+    with pytest.raises(DataError, match="empty holds no images of water"):
         named_scenes({**folders, "water": [tmp_path / "empty"]})
     with pytest.raises(DataError, match=r"\.jpg is given both as land and as water"):
         named_scenes({**folders, "water": [tmp_path / "scenes/land/more"]})
@@ -106,14 +106,14 @@ def test_wrong_archives(tmp_path: Path) -> None:
         keep_scenes(tmp_path / "nowhere.tar", tmp_path / "kept", WANTED)
     with pytest.raises(DataError, match=r"text\.tar cannot be read as a tar"):
         keep_scenes(tmp_path / "text.tar", tmp_path / "kept", WANTED)
-    with pytest.raises(DataError, match=r"places\.tar has no pictures of /d/desert"):
+    with pytest.raises(DataError, match=r"places\.tar has no images of /d/desert"):
         keep_scenes(write_places_tar(tmp_path / "places.tar", 1), tmp_path / "kept2", ["/d/desert"])
     write_scenes(tmp_path / "scenes", 1)
-    with pytest.raises(DataError, match=r"no pictures of b/bamboo_forest as Places365 lays them out"):
+    with pytest.raises(DataError, match=r"no images of b/bamboo_forest as Places365 lays them out"):
         land_and_water(tmp_path / "scenes")
 
 
-def test_validation_pictures_by_their_list(tmp_path: Path) -> None:
+def test_validation_images_by_their_list(tmp_path: Path) -> None:
     places = ("/b/bamboo_forest", "/f/forest/broadleaf", "/l/lake/natural", "/o/ocean")
     lines = [f"Places365_val_{k:08d}.jpg {k % 4}" for k in range(8)]
     (tmp_path / "places365_val.txt").write_text("\n".join(lines))

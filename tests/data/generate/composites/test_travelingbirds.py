@@ -15,7 +15,7 @@ from maskexp.data.manifest.table import ManifestTable
 from tests.data.generate.composites.test_waterbirds import digest
 from tests.fixtures import write_cub_tree
 from tests.fixtures.cub import SPECIES
-from tests.fixtures.pictures import save, speckle
+from tests.fixtures.images import save, speckle
 
 
 @pytest.fixture(scope="module")

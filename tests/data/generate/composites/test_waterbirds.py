@@ -122,14 +122,14 @@ def test_another_correlation_keeps_the_splits_and_moves_birds_one_way(sources: P
 
 def test_a_failed_run_is_resumed(sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(sources, tmp_path / "whole")
-    written = output.write_picture
+    written = output.write_composite
 
-    def fail_later(picture: output.Picture, folder: Path, quality: int) -> None:
-        if "Tern_0002" in picture.target:
+    def fail_later(composite: output.Composite, folder: Path, quality: int) -> None:
+        if "Tern_0002" in composite.target:
             raise OSError("the disk went away")
-        written(picture, folder, quality)
+        written(composite, folder, quality)
 
-    monkeypatch.setattr(output, "write_picture", fail_later)
+    monkeypatch.setattr(output, "write_composite", fail_later)
     with pytest.raises(OSError, match="the disk went away"):
         make(sources, tmp_path / "out", workers=1)
     assert not (tmp_path / "out/metadata.csv").exists()
@@ -196,13 +196,11 @@ def test_a_folder_with_something_else_is_refused(sources: Path, tmp_path: Path) 
         make(sources, tmp_path / "out", quality=75)
 
 
-def test_a_full_disk_is_noticed_before_the_first_picture(
+def test_a_full_disk_is_noticed_before_the_first_image(
     sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
-    with pytest.raises(
-        DataError, match=r"out with 42 more pictures needs about \S+ MB but the disk of \S+ has 0\.0 MB"
-    ):
+    with pytest.raises(DataError, match=r"out with 42 more images needs about \S+ MB but the disk of \S+ has 0\.0 MB"):
         make(sources, tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["recipe.json"]
 

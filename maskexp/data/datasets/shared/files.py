@@ -1,0 +1,51 @@
+"""Folders of images, and masks that are converted once and kept in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from maskexp.data.manifest.prepared import cache_folder, write_whole_folder
+
+__all__ = ["converted_masks", "image_files", "subfolders"]
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+
+
+def subfolders(folder: Path) -> list[Path]:
+    """Return the sub-folders, sorted; none where ``folder`` is no folder."""
+    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Return the image files in a folder, sorted by name; none where ``folder`` is no folder."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+
+
+def converted_masks(
+    cache_dir: str | Path | None, name: str, key: dict[str, Any], convert: Callable[[Path], None]
+) -> Path:
+    """Return the folder of converted masks, written on first use.
+
+    The data may lie where nothing can be written, so the masks go to ``<cache>/masks/<name>-<hash of key>/``, which
+    appears whole: see :func:`~maskexp.data.manifest.prepared.write_whole_folder`.
+
+    Args:
+        cache_dir: the cache; see :func:`~maskexp.data.manifest.prepared.cache_folder`.
+        name: the data set.
+        key: paths and state of the source files; another key means another folder.
+        convert: writes the masks into the folder it is given.
+
+    Raises:
+        DataError: if the cache cannot be written.
+    """
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    folder = cache_folder(cache_dir) / "masks" / f"{name}-{digest}"
+    if not folder.is_dir():
+        write_whole_folder(folder, convert, "the masks")
+    return folder
