@@ -39,6 +39,8 @@ VERBS = {
     "test": Verb("maskexp.cli.training", "measure a checkpoint on the test split", True),
     "predict": Verb("maskexp.cli.training", "write predictions.csv and, if asked for, each image's attribution", True),
     "explain": Verb("maskexp.cli.explain", "explain CKPT IMAGE...: prediction, mask and overlay of any image"),
+    "matrix": Verb("maskexp.cli.matrix", "matrix STUDY: run what is missing of a study, here or on SLURM"),
+    "table": Verb("maskexp.cli.table", "table STUDY: mean and spread over seeds, beside published numbers"),
     "data": Verb("maskexp.cli.data", "list the data sets, or check a folder: data list, data check NAME ROOT"),
 }
 

@@ -25,12 +25,14 @@ from maskexp.callbacks import (
     SeedSteps,
     WholeFileCheckpointIO,
 )
+from maskexp.cli.allocation import check_allocation
 from maskexp.cli.arguments import last_value, take_values
 from maskexp.cli.checkpoint import checkpoint_facts, checkpoint_layer, is_selected, locate, run_directory
 from maskexp.cli.config import Configuration, differences, read_configuration, short_name
 from maskexp.cli.errors import CommandError
 from maskexp.cli.layers import chosen_class, classes_first, stack
 from maskexp.cli.loggers import settle_wandb, with_csv_log
+from maskexp.cli.matrix import row_configuration
 from maskexp.cli.parser_errors import explain_parser_error
 from maskexp.cli.pretraining import train_first
 from maskexp.cli.terminal import note, silence
@@ -40,6 +42,7 @@ from maskexp.evaluation import Chart, Evaluation, Standard
 from maskexp.methods import Method
 from maskexp.process import Interruption, defer_interruption, interruptible
 from maskexp.results import RunDirectory, RunRecorder, print_summary, write_charts, write_table
+from maskexp.studies.study import is_study
 
 __all__ = ["TrainingCLI", "run"]
 
@@ -55,7 +58,10 @@ def run(verb: str, args: Sequence[str]) -> int:
     interruptible()
     silence()
     paths, flags = take_values(args, "--config", "-c")
-    configuration = read_configuration(paths)
+    rows, flags = take_values(flags, "--row")
+    configuration = row_configuration(paths, rows[-1]) if rows else read_configuration(paths)
+    if is_study(configuration.values):
+        raise CommandError(f"{', '.join(paths)} is a study; fit one row by --row NAME, or all by maskexp matrix")
     run_dir = last_value(flags, "--run_dir") or configuration.values.pop("run_dir", None)
     ckpt_path = last_value(flags, "--ckpt_path") or configuration.values.pop("ckpt_path", None)
     _, flags = take_values(flags, "--run_dir", "--ckpt_path")
@@ -189,6 +195,7 @@ class TrainingCLI(LightningCLI):
             self.home = run_directory(method, data)
         self.directory = self.home
         settle_wandb(self.settings.trainer.logger, self.directory)
+        check_allocation(self.settings.trainer.num_nodes, self.settings.trainer.devices)
         config = {key: value for key, value in self.config_dump.items() if key not in PER_COMMAND}
         seed = int(self.settings.seed_everything)
         self.recorder = RunRecorder(self.directory, config, self.command, seed)
