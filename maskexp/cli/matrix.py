@@ -52,7 +52,7 @@ SLURM_OPTIONS = {
 
 
 def run(verb: str, args: Sequence[str]) -> int:
-    """Do what ``matrix`` was asked for; 0 if all cells are done or submitted, 1 if one failed, 128 + signal if stopped."""
+    """Do what ``matrix`` was asked for; return 0, 1 if a cell failed, or 128 + the signal that stopped it."""
     options = _parser(verb).parse_args(args)
     if options.cell is not None:
         return _run_one(options)
@@ -194,7 +194,7 @@ def _run_here(
     if several := [cell for cell in pending if cell.devices[0] > 1]:
         raise CommandError(f"{several[0].folder} asks for {several[0].devices[0]} nodes; use --launcher slurm")
     slots = gpu_slots(most)
-    pool = Pool(options.jobs or max(1, len(slots)), slots=slots)
+    pool = Pool(options.jobs or max(1, len(slots)), command=fit_command, slots=slots)
     folders = [runs.prepare(cell) for cell in pending]
     board = _Board(study, runs, pending, pool, sum(state.name == "done" for state in states.values()))
     with board:
@@ -363,7 +363,7 @@ def _print_plan(
     if seconds is None:
         time_text = "how long is not known: no run of this study has ended yet"
     else:
-        time_text = f"about {_duration(seconds / jobs)} with {jobs} at a time, judged by {known} runs that ended"
+        time_text = f"about {_duration(seconds / jobs)} with {jobs} at a time, judged by {known} of its runs that ended"
     sys.stdout.write(
         f"{len(pending)} of {len(study.cells)} cells would run" + (f"; {time_text}\n" if pending else "\n")
     )

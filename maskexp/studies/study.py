@@ -226,7 +226,7 @@ def _rows(entry: Any, study: Mapping[str, Any], path: Path, compose: Compose) ->
         if "name" not in entry or published is None:
             raise StudyError(f"{where} needs a file to run, or a name and published numbers")
         return [Row(str(entry["name"]), str(entry.get("title", entry["name"])), (), published)]
-    files = _files(str(entry["file"]), path, where)
+    files = _files(str(entry["file"]), path, where, compose)
     if len(files) > 1 and (published is not None or "name" in entry or "title" in entry):
         raise StudyError(f"{where} stands for {len(files)} files; a name, title or published numbers belong to one row")
     overrides = [(_nested(study.get("overrides"), where), f"overrides of {path}")]
@@ -284,7 +284,8 @@ def _canonical(value: Any, is_class: bool = False) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _files(pattern: str, study: Path, where: str) -> list[Path]:
+def _files(pattern: str, study: Path, where: str, compose: Compose) -> list[Path]:
+    """Return the files that a pattern names; studies among them are no rows."""
     folder = study.parent
     if not any(sign in pattern for sign in "*?["):
         file = folder / pattern
@@ -293,7 +294,8 @@ def _files(pattern: str, study: Path, where: str) -> list[Path]:
             hint = f"; {did_you_mean(file.name, near, 'look at its folder')}" if near else ""
             raise StudyError(f"{where}: there is no file {file}{hint}")
         return [file]
-    files = sorted(file for file in folder.glob(pattern) if file.is_file())
+    found = sorted(file for file in folder.glob(pattern) if file.is_file())
+    files = [file for file in found if not is_study(compose([file], []))]
     if not files:
         raise StudyError(f"{where}: no file matches {pattern} in {folder}")
     return files

@@ -9,7 +9,8 @@ import yaml
 
 from maskexp.cli.main import main
 
-ROWS = sorted((Path(__file__).resolve().parents[2] / "experiments" / "layer_masking").glob("*.yaml"))
+FOLDER = Path(__file__).resolve().parents[2] / "experiments" / "layer_masking"
+ROWS = sorted(row for row in FOLDER.glob("*.yaml") if not row.stem.endswith("_study"))
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.stem)

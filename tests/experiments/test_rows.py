@@ -18,7 +18,7 @@ LAYERS = ("backbone", "data", "method")
 ROWS = sorted(
     path.relative_to(EXPERIMENTS).as_posix()
     for path in EXPERIMENTS.rglob("*.yaml")
-    if path.parent.name not in LAYERS and path.name not in ("protocol.yaml", "recipe.yaml")
+    if path.parent.name not in LAYERS and not path.name.endswith(("protocol.yaml", "recipe.yaml", "_study.yaml"))
 )
 TINY = [
     "--model.backbone=test_resnet",

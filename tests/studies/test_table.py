@@ -1,0 +1,128 @@
+"""The table of a study: numbers, verdicts and remarks, in every format."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from maskexp.studies import RENDERERS, Runs, StudyTable, tabulate_study
+from tests.studies.stand_in import finish, study_of
+
+COLUMNS = [{"metric": "test/acc", "title": "acc [%]", "scale": 100, "margin": 2}, "test/epg"]
+
+
+def published(mean: float, *std: float, **more: Any) -> dict[str, Any]:
+    return {"source": "Table_1 & co", "values": {"test/acc": [mean, *std] if std else mean}} | more
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> StudyTable:
+    rows = [
+        {"name": "erm", "file": "erm.yaml", "title": "ERM", "published": published(95.0, 0.5, n=5)},
+        {"name": "aim", "file": "aim.yaml", "title": "AIM[2, 35 %]", "published": published(60.0)},
+        *(_row(f"x{i}", i) for i in range(3)),
+        {"name": "diet", "published": published(73.0, 1.2)},
+    ]
+    study = study_of(tmp_path, rows, columns=COLUMNS, seeds=[0, 1, 2])
+    runs = Runs(tmp_path / "runs")
+    values = {
+        "erm": [0.949, 0.951, 0.95],
+        "aim": [0.8, 0.82],
+        "x0": [0.9],
+        "x1": [0.9, 0.91, 0.92],
+    }
+    for name, accuracies in values.items():
+        for cell, accuracy in zip(study.row(name).cells, accuracies, strict=False):
+            epg = {} if name == "erm" and cell.seed == 2 else {"test/epg": None if name == "aim" else 0.5}
+            finish(runs.folder(cell), {"test/acc": accuracy} | epg)
+    log = runs.folder(study.row("aim").cells[2])
+    log.mkdir(parents=True)
+    (log / "failed.json").write_text('{"exit_code": 1, "reason": "out of memory", "attempts": 1}')
+    return tabulate_study(study, runs, runs.states(study.cells))
+
+
+def _row(name: str, knob: int) -> dict[str, Any]:
+    data = {"name": "waterbirds"} if name == "x1" else {}
+    overrides = {"model.lr": knob + 1.0}
+    return {"name": name, "file": "erm.yaml", "overrides": overrides, "published": published(90.0, 1.0, data=data)}
+
+
+def test_numbers_counts_and_verdicts(table: StudyTable) -> None:
+    said = {line.row.name: (line.runs, line.entries[0].comparison) for line in table.lines}
+    verdicts = {name: (runs, found.verdict) for name, (runs, found) in said.items() if found is not None}
+    assert verdicts == {
+        "erm": ("3", "agrees"),
+        "aim": ("2/3", "differs"),
+        "x0": ("1/3", "n < 2"),
+        "x1": ("3", "other data"),
+        "x2": ("0/3", "not run"),
+        "diet": ("–", "not run"),
+    }
+    assert table.lines[0].entries[0].sample is not None
+    assert (table.lines[0].entries[0].sample.mean, table.lines[0].entries[0].sample.std) == pytest.approx((95.0, 0.1))
+
+
+def test_a_metric_that_only_some_runs_have_says_how_many(table: StudyTable) -> None:
+    assert "0.500 ± 0.000 (n=2)" in RENDERERS["markdown"](table)
+    assert table.lines[1].entries[1].sample is None, "null is no number"
+
+
+def test_terminal_shows_failures_intervals_sources_and_the_rule(table: StudyTable) -> None:
+    text = RENDERERS["terminal"](table)
+    assert re.search(r"AIM\[2, 35 %\] +2/3 +81\.0 ± 1\.4 +60\.0 +differs", text)
+    assert re.search(r"AIM.*, seed 2: failed \(out of memory\); log: .*log\.txt", text)
+    assert "ERM, acc [%]: difference +0.0 [-0.6, +0.6] (95 %, Welch's t, published n = 5), margin 2: agrees" in text
+    assert "one-sample t, published taken as exact" in text
+    assert "checkpoint: best epoch by val/acc_worst_group" in text
+    assert "measured on synthetic_birds correlation0.95: other data" in text
+    assert "published: Table_1 & co" in text
+    assert "(ddof 1) over n runs" in text
+
+
+def test_markdown_is_a_table_of_equal_lines(table: StudyTable) -> None:
+    lines = [line for line in RENDERERS["markdown"](table).splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + 6
+    assert len({line.count("|") for line in lines}) == 1
+
+
+def test_latex_escapes_what_has_a_meaning(table: StudyTable) -> None:
+    text = RENDERERS["latex"](table)
+    body = [line for line in text.splitlines() if not line.startswith("%")]
+    assert r"AIM[2, 35 \%] & 2/3 & 81.0 $\pm$ 1.4 & 60.0 & differs" in text
+    assert len({len(re.findall(r"(?<!\\)&", line)) for line in body if line.endswith(r"\\")}) == 1
+    assert body[0].startswith(r"\begin{tabular}{lrrrrr}")
+    assert body[-1] == r"\end{tabular}"
+
+
+def test_csv_has_full_precision_and_all_that_a_verdict_was_read_off(table: StudyTable) -> None:
+    rows = {
+        row["row"]: row for row in csv.DictReader(io.StringIO(RENDERERS["csv"](table))) if row["metric"] == "test/acc"
+    }
+    erm = rows["erm"]
+    assert float(erm["mean"]) == pytest.approx(95.0)
+    assert (erm["n"], erm["published_mean"], erm["published_std"], erm["published_n"]) == ("3", "95.0", "0.5", "5")
+    assert (erm["verdict"], erm["selection"], erm["margin"]) == ("agrees", "acc_worst_group", "2.0")
+    assert float(erm["low"]) < 0 < float(erm["high"])
+    assert (rows["x2"]["n"], rows["x2"]["mean"], rows["x2"]["verdict"]) == ("0", "", "not run")
+    assert rows["aim"]["failed"] == "1"
+
+
+def test_stale_runs_do_not_count_and_are_named(tmp_path: Path) -> None:
+    study, runs = study_of(tmp_path, ["erm.yaml"]), Runs(tmp_path / "runs")
+    finish(runs.folder(study.cells[0]), {"test/acc": 0.5}, version="0.0.1")
+    text = RENDERERS["terminal"](tabulate_study(study, runs, runs.states(study.cells)))
+    assert re.search(r"erm +0/2 +–", text)
+    assert "erm, seed 0: stale (done by maskexp 0.0.1" in text
+
+
+def test_mixed_selection_rules_are_named(tmp_path: Path) -> None:
+    study, runs = study_of(tmp_path, ["erm.yaml"]), Runs(tmp_path / "runs")
+    for cell, rule in zip(study.cells, ("last", "acc"), strict=True):
+        finish(runs.folder(cell), {"test/acc": 0.5}, evaluations={"test": {"checkpoint": {"rule": rule}}})
+    text = RENDERERS["terminal"](tabulate_study(study, runs, runs.states(study.cells)))
+    assert "its runs were selected by different rules (acc, last)" in text
