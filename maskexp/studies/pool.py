@@ -137,7 +137,9 @@ def child_environment(jobs: int, devices: str | None) -> dict[str, str]:
         devices: ``CUDA_VISIBLE_DEVICES``; None leaves it as it is.
     """
     environment = {
-        key: value for key, value in os.environ.items() if not key.startswith(("SLURM_", "PMI", "MASKEXP_RUN"))
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("SLURM_", "PMI", "MASKEXP_RUN", "MASKEXP_LISTENER"))
     }
     threads = max(1, len(os.sched_getaffinity(0)) // max(jobs, 1)) if hasattr(os, "sched_getaffinity") else 1
     environment.setdefault("OMP_NUM_THREADS", str(threads))
