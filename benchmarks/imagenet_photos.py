@@ -27,6 +27,7 @@ import torch
 
 import maskexp.evaluation
 from maskexp.data import Manifest
+from maskexp.data.transforms import EvalTransform
 from maskexp.methods import ERM
 from maskexp.results.charts import write_charts
 
@@ -40,7 +41,9 @@ def photographs(folder: Path, out: Path) -> Manifest:
     out.mkdir(parents=True, exist_ok=True)
     with (out / "photographs.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("image", "label", "split"), *rows])
-    return Manifest(str(folder), csv=str(out / "photographs.csv"), resize="center_crop", num_workers=0)
+    return Manifest(
+        str(folder), csv=str(out / "photographs.csv"), eval_transform=EvalTransform("center_crop"), num_workers=0
+    )
 
 
 @torch.inference_mode()

@@ -30,7 +30,9 @@ from torch.utils.data import DataLoader
 from torchvision import transforms as T
 from torchvision.datasets import ImageFolder
 
-from maskexp.data import ImageDataModule, Manifest, WaterBirds, decode
+from maskexp.data import ImageDataModule, Manifest, WaterBirds
+from maskexp.data.loading import pixels
+from maskexp.data.transforms import TrainTransform
 
 SECONDS = 1.0  # at least, of each loader in each round
 WORKERS, BATCH, SIZE, SCALE = 2, 64, 224, (0.08, 1.0)
@@ -57,13 +59,13 @@ def baseline(root: Path) -> DataLoader[Any]:
 def loaders(root: Path, ours: Callable[..., ImageDataModule]) -> dict[str, Loader]:
     """Return all loaders with their workers started, so that each keeps its decoder."""
     files, cached = ours(), ours(cache="memmap")
-    with mock.patch.object(decode, "_torchcodec", return_value=None):
+    with mock.patch.object(pixels, "_torchcodec", return_value=None):
         pillow = started(ours().train_dataloader())
     started_cached = started(cached.train_dataloader())
     return {
         "ImageFolder, Pillow, floats": started(baseline(root)),
         "ours, Pillow": pillow,
-        f"ours, {decode.decoder_name()}": started(files.train_dataloader()),
+        f"ours, {pixels.decoder_name()}": started(files.train_dataloader()),
         "ours, cache": started_cached,
         "ours, cache, floats on this CPU": Floats(cached, started_cached),
     }
@@ -105,7 +107,8 @@ def measure(loader: Loader) -> tuple[float, float]:
 def main(kind: str, folder: str, rounds: str = "5") -> None:
     """Measure and print a Markdown table."""
     torch.set_num_threads(1)
-    arguments: dict[str, Any] = {"num_workers": WORKERS, "batch_size": BATCH, "image_size": SIZE, "crop_scale": SCALE}
+    arguments: dict[str, Any] = {"num_workers": WORKERS, "batch_size": BATCH, "image_size": SIZE}
+    arguments["train_transform"] = TrainTransform(SCALE)
     with tempfile.TemporaryDirectory() as scratch:
         os.environ["MASKEXP_CACHE"] = f"{scratch}/cache"
         if kind == "waterbirds":

@@ -27,7 +27,7 @@ class Batch(TypedDict):
 
     Attributes:
         image: ``(B, 3, H, W)``, uint8 until it is on the device, then float in [0, 1].
-        label: ``(B,)`` int64 class index.
+        label: ``(B,)`` int64 class index; ``(B, K)`` float probabilities in a training that mixes images.
         attribute: ``(B,)`` int64 index of the spurious factor, -1 where there is none.
         group: ``(B,)`` int64 index of label × attribute, -1 where there is none.
         foreground: ``(B, 1, H, W)`` bool ground truth, all False where there is none.

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 
 from maskexp.cli.errors import CommandError
 
-__all__ = ["last_value", "take_values"]
+NESTED, NULLS = 3, ("null", "~", "None")
+"""Names in a flag such as ``--data.train_transform.flip``; how nothing is written."""
+
+__all__ = ["last_value", "nested_nulls", "take_values"]
 
 
 def take_values(args: Sequence[str], *flags: str) -> tuple[list[str], list[str]]:
@@ -42,3 +45,26 @@ def last_value(args: Sequence[str], *flags: str) -> str | None:
     """Return the value of the last of ``flags`` that is given, or None."""
     values, _ = take_values(args, *flags)
     return values[-1] if values else None
+
+
+def nested_nulls(args: Sequence[str]) -> list[str]:
+    """Write ``--data.train_transform.x null`` as a mapping, for two levels down the parser reads null as a text.
+
+    Example:
+        >>> nested_nulls(["--data.train_transform.crop_scale", "null", "--data.seed=1"])
+        ['--data.train_transform={"crop_scale": null}', '--data.seed=1']
+    """
+    written: list[str] = []
+    remaining = iter(args)
+    for arg in remaining:
+        name, equals, value = arg.partition("=")
+        names = [part for part in name.split(".") if part != "init_args"]
+        if name.startswith("--") and len(names) == NESTED and not equals:
+            value = next(remaining, "")
+            written += [arg, value]
+        else:
+            written.append(arg)
+        if name.startswith("--") and len(names) == NESTED and value in NULLS:
+            del written[-1 if equals else -2 :]
+            written.append(f'{names[0]}.{names[1]}={{"{names[2]}": null}}')
+    return written

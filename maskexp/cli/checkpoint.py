@@ -8,6 +8,7 @@ from typing import Any
 
 from maskexp.callbacks import KeepCheckpoints
 from maskexp.cli.errors import CommandError
+from maskexp.data.transforms.stored import in_todays_form
 from maskexp.methods.checkpoint import CheckpointError, method_name, read_checkpoint
 from maskexp.process import first_process
 from maskexp.results import RunDirectory
@@ -83,6 +84,8 @@ def checkpoint_layer(verb: str, path: Path) -> dict[str, Any]:
     stored = content.get("datamodule_hyper_parameters", {})
     if "data" not in layer and "_class_path" in stored:
         layer["data"] = _section(stored, stored["_class_path"])
+    if isinstance(data := layer.get("data"), dict) and isinstance(data.get("init_args"), dict):
+        layer["data"] = {**data, "init_args": in_todays_form(data["init_args"])}
     return layer
 
 

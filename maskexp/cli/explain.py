@@ -15,14 +15,15 @@ from PIL import Image
 from torch import Tensor
 
 from maskexp.callbacks.figure import visible_part
-from maskexp.data.loading.decode import read_rgb
-from maskexp.data.transforms.geometry import EvaluationGeometry
+from maskexp.data.loading.pixels import read_rgb
+from maskexp.data.transforms.pipeline import Pipeline
+from maskexp.data.transforms.stored import eval_transform
 from maskexp.files import written_whole
 from maskexp.methods import Method, load_method
 from maskexp.methods.checkpoint import data_spec, read_checkpoint
 from maskexp.types import Prediction
 
-__all__ = ["evaluation_geometry", "prepare_image", "run"]
+__all__ = ["evaluation_pipeline", "prepare_image", "run"]
 
 SHOWN = 5
 """Classes that the terminal shows."""
@@ -31,11 +32,11 @@ SHOWN = 5
 def run(verb: str, args: Sequence[str]) -> int:
     """Explain images one after the other."""
     options = _parser(verb).parse_args(args)
-    geometry = evaluation_geometry(read_checkpoint(options.checkpoint))
+    pipeline = evaluation_pipeline(read_checkpoint(options.checkpoint))
     method = load_method(options.checkpoint)
     out = Path(options.out)
     for path, name in zip(options.images, _names(options.images), strict=True):
-        image = prepare_image(Path(path), geometry)
+        image = prepare_image(Path(path), pipeline)
         with torch.no_grad():
             prediction = method.explain(image[None].float() / 255)
         _write_maps(out / name, image, prediction)
@@ -43,18 +44,17 @@ def run(verb: str, args: Sequence[str]) -> int:
     return 0
 
 
-def evaluation_geometry(checkpoint: dict[str, Any]) -> EvaluationGeometry:
+def evaluation_pipeline(checkpoint: dict[str, Any]) -> Pipeline:
     """Return how the images of a checkpoint's evaluation were resized and cropped."""
-    stored = checkpoint.get("datamodule_hyper_parameters", {})
-    known = {key: stored[key] for key in ("resize", "crop_fraction") if key in stored}
-    return EvaluationGeometry(data_spec(checkpoint).image_size[0], **known)
+    transform = eval_transform(checkpoint.get("datamodule_hyper_parameters", {}))
+    return Pipeline(data_spec(checkpoint).image_size[0], evaluation=transform)
 
 
-def prepare_image(path: Path, geometry: EvaluationGeometry) -> Tensor:
+def prepare_image(path: Path, pipeline: Pipeline) -> Tensor:
     """Return an image file as uint8 ``(3, S, S)``, exactly as ``validate``, ``test`` and ``predict`` see it."""
     pixels = read_rgb(path)
     # Data sets carry the foreground as a fourth channel; with it, resizing takes the same path to the last bit.
-    return geometry(torch.cat([pixels, torch.zeros_like(pixels[:1])]))[:3]
+    return pipeline.evaluate(torch.cat([pixels, torch.zeros_like(pixels[:1])]))[:3]
 
 
 def _parser(verb: str) -> argparse.ArgumentParser:

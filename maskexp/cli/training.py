@@ -26,7 +26,7 @@ from maskexp.callbacks import (
     WholeFileCheckpointIO,
 )
 from maskexp.cli.allocation import check_allocation
-from maskexp.cli.arguments import last_value, take_values
+from maskexp.cli.arguments import last_value, nested_nulls, take_values
 from maskexp.cli.checkpoint import checkpoint_facts, checkpoint_layer, is_selected, locate, run_directory
 from maskexp.cli.config import Configuration, differences, read_configuration, short_name
 from maskexp.cli.errors import CommandError
@@ -65,7 +65,7 @@ def run(verb: str, args: Sequence[str]) -> int:
     run_dir = last_value(flags, "--run_dir") or configuration.values.pop("run_dir", None)
     ckpt_path = last_value(flags, "--ckpt_path") or configuration.values.pop("ckpt_path", None)
     _, flags = take_values(flags, "--run_dir", "--ckpt_path")
-    flags = classes_first(flags)
+    flags = classes_first(nested_nulls(flags))
     if wants_help := any(flag in ("-h", "--help") or flag.endswith(".help") for flag in flags):
         home, checkpoint = None, None
     else:

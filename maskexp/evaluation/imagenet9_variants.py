@@ -12,7 +12,7 @@ from maskexp.data.datasets.imagenet9 import COMET_CLASSES, ImageNet9Layout
 from maskexp.data.loading.batches import BatchReader
 from maskexp.data.loading.dataset import ManifestDataset
 from maskexp.data.loading.pixels import FilePixels
-from maskexp.data.transforms.geometry import EvaluationGeometry, TrainingGeometry
+from maskexp.data.transforms.pipeline import Pipeline
 from maskexp.types import Batch, DataSpec, ForegroundKind
 
 __all__ = ["ImageNet9Variants"]
@@ -76,6 +76,4 @@ class ImageNet9Variants:
         rows = self.prepared.table.split(variant)
         kind: ForegroundKind = "none" if self.prepared.mask_root is None else "segmentation"
         pixels = FilePixels(rows, kind, self.prepared.image_root(variant), self.prepared.mask_root)
-        evaluation = EvaluationGeometry(self.size)
-        training = TrainingGeometry(self.size, None, (1.0, 1.0), False, 0.0, 0, evaluation)
-        return BatchReader(ManifestDataset(self.prepared.table, variant, pixels, evaluation, training))
+        return BatchReader(ManifestDataset(self.prepared.table, variant, pixels, Pipeline(self.size)))

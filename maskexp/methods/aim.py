@@ -41,6 +41,8 @@ class AIM(StageMasked):
         ValueError: if a weight is negative or infinite, or an argument of its base is impossible.
     """
 
+    soft_labels = True
+
     def __init__(
         self,
         merged_weight: float = 1.0,

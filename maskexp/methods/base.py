@@ -51,6 +51,8 @@ class Method(LightningModule, ABC):
     The optimisation defaults are ours: AIM's are not published. Never report them as a paper's.
 
     Attributes:
+        soft_labels: whether the objective can learn from ``label`` as probabilities ``(B, K)``, which MixUp and CutMix
+            make; otherwise they are refused.
         hides_in_evaluation: whether :meth:`explain_batch` hides something of the pictures. Then it is what ``Standard``
             counts; all other evaluations put their own questions to the network, on whole pictures.
         reads_checkpoints_of: names of other methods whose checkpoints fit this one.
@@ -58,6 +60,7 @@ class Method(LightningModule, ABC):
         charts: what the last test left to be plotted.
     """
 
+    soft_labels: bool = False
     hides_in_evaluation: bool = False
     reads_checkpoints_of: tuple[str, ...] = ()
 
@@ -194,7 +197,7 @@ class Method(LightningModule, ABC):
         size = len(batch["label"])
         self.log("train/loss", loss, prog_bar=True, batch_size=size)
         self.log_dict({f"train/{name}": term for name, term in terms.items()}, batch_size=size)
-        self.log("train/acc", _accuracy(prediction.logits, batch["label"]), prog_bar=True, batch_size=size)
+        self.log("train/acc", batch_accuracy(prediction.logits, batch["label"]), prog_bar=True, batch_size=size)
         for stage, mask in enumerate(prediction.masks, start=1):
             self.log(f"train/mask_area_stage_{stage}", mask.detach().mean(), batch_size=size)
         self.log_dict(
@@ -296,5 +299,6 @@ class Method(LightningModule, ABC):
         check_weights(self.state_dict(), checkpoint["state_dict"])
 
 
-def _accuracy(logits: Tensor, label: Tensor) -> Tensor:
-    return (logits.argmax(dim=1) == label).float().mean()
+def batch_accuracy(logits: Tensor, label: Tensor) -> Tensor:
+    """Return the share of a batch whose class has the largest logit; of soft labels, the likeliest class counts."""
+    return (logits.argmax(dim=1) == (label.argmax(dim=1) if label.ndim == 2 else label)).float().mean()

@@ -25,6 +25,8 @@ class BottomUp(StageMasked):
     becomes of masks that nothing asks to be sparse.
     """
 
+    soft_labels = True
+
     def configure_network(self, spec: DataSpec, weights: str | None) -> Network:
         """Return the backbone with masks on its last ``stages`` stages."""
         return BottomUpNetwork(

@@ -43,6 +43,8 @@ class CAD(Method):
         ValueError: if ``low_res_active`` is not in [0, 1] or ``area_weight`` is negative or infinite.
     """
 
+    soft_labels = True
+
     def __init__(
         self,
         low_res_active: float = 0.3,

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from maskexp.masking.inputs import Fill, create_hiding
-from maskexp.methods.base import Method
+from maskexp.methods.base import Method, batch_accuracy
 from maskexp.methods.checkpoint import CheckpointError, check_classes
 from maskexp.methods.erm import ERM
 from maskexp.methods.loading import load_method
@@ -73,6 +73,8 @@ class COMET(Method):
         ValueError: if ``t`` is not in (0, 1), a weight or ``gap`` is negative, or a checkpoint is given that nothing
             would begin with.
     """
+
+    soft_labels = True
 
     def __init__(
         self,
@@ -227,7 +229,7 @@ class COMET(Method):
         detected = cast(Tensor, prediction.extras["detector_logits"])
         values = {
             "ce_detector": _cross_entropies(prediction, batch)[1],
-            "acc_detector": (detected.argmax(dim=1) == batch["label"]).float().mean(),
+            "acc_detector": batch_accuracy(detected, batch["label"]),
             "area_excess": area_excess(prediction.masks[0], self.t),
         }
         if "hinge_active" in prediction.extras:

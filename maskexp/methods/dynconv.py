@@ -51,6 +51,8 @@ class DynConv(Method):
             temperatures are not positive, finite and one more than their milestones.
     """
 
+    soft_labels = True
+
     def __init__(
         self,
         budget: float = 0.5,

@@ -17,6 +17,8 @@ class ERM(Method):
     Takes the arguments of :class:`~maskexp.methods.base.Method`.
     """
 
+    soft_labels = True
+
     def configure_network(self, spec: DataSpec, weights: str | None) -> Network:
         """Return the timm network with its own pooling and a new head."""
         return Classifier(self.backbone, spec.num_classes, weights, spec.image_size, self.frozen_backbone)

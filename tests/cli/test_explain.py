@@ -9,9 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from maskexp.cli.explain import evaluation_geometry, prepare_image
+from maskexp.cli.explain import evaluation_pipeline, prepare_image
 from maskexp.cli.main import main
-from maskexp.data.transforms.geometry import EvaluationGeometry
+from maskexp.data import DataError
+from maskexp.data.transforms import EvalTransform
+from maskexp.data.transforms.pipeline import Pipeline
+from maskexp.data.transforms.stored import described
 from maskexp.results import RunDirectory
 from tests.cli.conftest import CPU, SMALL, Command
 
@@ -41,7 +44,7 @@ def test_the_same_logits_and_maps_as_predict(
     run = tmp_path / "run"
     shared = [arg for arg in SMALL if not arg.startswith(("--data=", "--data.train", "--data.val", "--data.test"))]
     data = ["--data=Manifest", f"--data.csv={photos / 'photos.csv'}", "--data.num_workers=0"]
-    geometry = [f"--data.resize={resize}", "--data.crop_fraction=0.8"]
+    geometry = [f"--data.eval_transform.resize={resize}", "--data.eval_transform.crop_fraction=0.8"]
     flags = ["--trainer.max_epochs=1", "--data.batch_size=2", "--test_after_fit=false", "--gallery.every_n_epochs=0"]
     assert main(["fit", f"--model={method}", *shared, *data, *geometry, *flags, f"--run_dir={run}"]) == 0
     best = run / "checkpoints" / "best.ckpt"
@@ -93,8 +96,23 @@ def test_images_of_one_name_do_not_overwrite_each_other(
 
 def test_geometry_comes_from_the_checkpoint(trained: RunDirectory) -> None:
     content = torch.load(trained.checkpoints / "best.ckpt", weights_only=True)
-    content["datamodule_hyper_parameters"] |= {"resize": "center_crop", "crop_fraction": 0.875}
-    assert evaluation_geometry(content) == EvaluationGeometry(32, "center_crop", 0.875)
+    stored = content["datamodule_hyper_parameters"]
+    assert described(evaluation_pipeline(content).evaluation) == stored["eval_transform"]
+
+    chosen = described(EvalTransform("center_crop", 0.875))
+    for today in ({"eval_transform": chosen}, {"resize": "center_crop", "crop_fraction": 0.875}):
+        content["datamodule_hyper_parameters"] = today
+        assert described(evaluation_pipeline(content).evaluation) == chosen
+        assert evaluation_pipeline(content).image_size == 32
+
+
+def test_geometry_of_a_checkpoint_imports_nothing_from_elsewhere(trained: RunDirectory) -> None:
+    content = torch.load(trained.checkpoints / "best.ckpt", weights_only=True)
+    evil = {"class_path": "torchvision.transforms.v2.Lambda", "init_args": {"lambd": "os.system"}}
+    for stored in (evil, {"class_path": "evil.Transform"}):
+        content["datamodule_hyper_parameters"]["eval_transform"] = stored
+        with pytest.raises(DataError, match="is none of torchvision's or ours"):
+            evaluation_pipeline(content)
 
 
 def test_broken_image(trained: RunDirectory, photos: Path, tmp_path: Path, maskexp: Command) -> None:
@@ -106,6 +124,6 @@ def test_broken_image(trained: RunDirectory, photos: Path, tmp_path: Path, maske
 
 
 def test_prepared_image_is_what_the_data_set_yields(photos: Path) -> None:
-    image = prepare_image(photos / "photo0.jpg", EvaluationGeometry(32, "center_crop"))
+    image = prepare_image(photos / "photo0.jpg", Pipeline(32, evaluation=EvalTransform("center_crop")))
     assert image.shape == (3, 32, 32)
     assert image.dtype == torch.uint8

@@ -17,7 +17,7 @@ from maskexp.results import RunDirectory
 from tests.cli.conftest import SMALL
 
 ROOT = Path(__file__).resolve().parents[2]
-RANDOM = ["--data.photometric=0.5", "--trainer.max_epochs=4"]
+RANDOM = ["--data.train_transform.photometric=0.5", "--trainer.max_epochs=4"]
 AIM = ["--model=AIM", "--model.anneal_fraction=1.0", "--model.gumbel=softmax2"]
 DYNCONV = [
     "--model=DynConv",

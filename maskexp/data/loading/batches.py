@@ -1,29 +1,36 @@
-"""Whole batches from a data set, written once into the memory that the loader's processes share."""
+"""Batches on their way from a loader's process to the main process, in shared memory that is used over and over.
+
+A fresh piece of shared memory for every batch, which is PyTorch's way, costs the system more than half of what it takes
+to fill it: the pages of each are zeroed, mapped and given back.
+"""
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
-from maskexp.data.loading.buffers import HEADER, BatchBuffers, lent
-from maskexp.data.loading.dataset import THRESHOLD, Key, ManifestDataset
+from maskexp.data.loading.dataset import COLUMNS, Key, ManifestDataset, image_and_foreground
 from maskexp.types import Batch
 
-__all__ = ["BatchReader", "finished"]
+__all__ = ["HEADER", "BatchBuffers", "BatchReader", "borrow", "collate"]
+
+HEADER = 64
+"""Bytes before the content; the first says whether a batch lies in the buffer."""
+KEPT = 8
+"""Buffers of one process that are used again: more batches than wait and are looked at, where none is kept."""
 
 
 class BatchReader(Dataset[dict[str, Any]]):
     """What a loader reads from: the samples of a data set, but a batch at a time.
 
     A batch is what PyTorch's ``default_collate`` makes of the samples, without a tensor for each of them in between.
-    Where no sample of the split has a foreground, that of the batch is one element, expanded.
 
     Args:
         samples: the data set.
@@ -42,23 +49,17 @@ class BatchReader(Dataset[dict[str, Any]]):
         return self.samples[key]
 
     def __getitems__(self, keys: Sequence[Key]) -> Batch:
-        """Return the samples of one batch; a loader needs :func:`finished` as its ``collate_fn``."""
-        samples, side = self.samples, self.samples.evaluation.image_size
-        channels = 4 if samples.has_foreground.any() else 3
-        rows = np.array([key[1] if isinstance(key, tuple) else key for key in keys], np.int64)
-        columns = {name: getattr(samples, name)[rows] for name in ("label", "attribute", "group", "has_foreground")}
-        buffer = self._buffers.take(len(keys) * channels * side**2)
-        parcel = _Parcel(buffer, (len(keys), channels, side), {**columns, "index": rows})
-        batch = parcel.opened(buffer[HEADER:])
-        for position, key in enumerate(keys):
-            moved = samples.moved(key)
-            batch["image"][position] = moved[:3]
-            if channels == 4:
-                torch.ge(moved[3:], THRESHOLD, out=batch["foreground"][position])
-        return batch if get_worker_info() is None else cast(Batch, parcel)
+        """Return the samples of one batch; a loader needs :func:`collate` as its ``collate_fn``."""
+        if get_worker_info() is None:
+            return self.samples.batch(keys)
+        buffer = self._buffers.acquire(self.samples.nbytes(len(keys)))
+        batch = self.samples.batch(keys, buffer[HEADER:])
+        shape = (len(keys), self.samples.channels, self.samples.pipeline.image_size)
+        columns = {name: batch[name].numpy() for name in (*COLUMNS, "index")}  # type: ignore[literal-required]
+        return cast(Batch, _Parcel(buffer, shape, columns))
 
 
-def finished(batch: Any) -> Any:
+def collate(batch: Any) -> Any:
     """Return the batch: :class:`BatchReader` has put it together already."""
     return batch
 
@@ -78,17 +79,49 @@ class _Parcel:
     def __reduce__(self) -> tuple[Any, ...]:
         return _received, (self.buffer, self.shape, self.columns)
 
-    def opened(self, content: Tensor) -> Batch:
-        """Return the batch whose images lie one behind the other in ``content``, and the foregrounds behind them."""
-        size, channels, side = self.shape
-        area = size * side**2
-        foreground = torch.zeros((), dtype=torch.bool).expand(size, 1, side, side)
-        if channels == 4:
-            foreground = content[3 * area : 4 * area].view(torch.bool).view(size, 1, side, side)
-        small = {name: torch.from_numpy(column) for name, column in self.columns.items()}
-        image = content[: 3 * area].view(size, 3, side, side)
-        return cast(Batch, {"image": image, "foreground": foreground, **small})
-
 
 def _received(buffer: Tensor, shape: tuple[int, int, int], columns: dict[str, NDArray[Any]]) -> Batch:
-    return _Parcel(buffer, shape, columns).opened(lent(buffer))
+    image, foreground = image_and_foreground(borrow(buffer), *shape)
+    small = {name: torch.from_numpy(column) for name, column in columns.items()}
+    return cast(Batch, {"image": image, "foreground": foreground, **small})
+
+
+class BatchBuffers:
+    """The buffers of one process. A buffer is used again when nobody, in any process, holds what was in it."""
+
+    def __init__(self) -> None:
+        self._kept: list[Tensor] = []
+
+    def acquire(self, size: int) -> Tensor:
+        """Return uint8 of at least ``size`` bytes behind a header, to be handed on through :func:`borrow`.
+
+        In the main process, which shares it with nobody, it is ordinary memory.
+        """
+        if get_worker_info() is None:
+            return torch.empty(HEADER + size, dtype=torch.uint8)
+        buffer = next((kept for kept in self._kept if not kept[0] and len(kept) >= HEADER + size), None)
+        if buffer is None:
+            buffer = _shared(HEADER + size)
+            wanted = [kept for kept in self._kept if kept[0] or len(kept) >= HEADER + size]
+            self._kept = [*wanted[-KEPT + 1 :], buffer]
+        buffer[0] = 1
+        return buffer
+
+
+def borrow(buffer: Tensor) -> Tensor:
+    """Return the content of a buffer; when the last tensor on it is gone, the buffer is free again."""
+    content = buffer.numpy()[HEADER:]
+    # The tensor keeps the array alive, and so do all views of the tensor, whatever becomes of the batch.
+    weakref.finalize(content, _release, buffer).atexit = False
+    return torch.from_numpy(content)
+
+
+def _release(buffer: Tensor) -> None:
+    buffer[0] = 0
+
+
+def _shared(size: int) -> Tensor:
+    """Return uint8 zeros in shared memory, as ``default_collate`` makes them."""
+    storage = torch.UntypedStorage._new_shared(size)  # type: ignore[no-untyped-call]
+    shared: Tensor = torch.empty(0, dtype=torch.uint8).set_(storage, 0, (size,))  # type: ignore[call-overload]
+    return shared

@@ -1,6 +1,6 @@
-"""Decoded pictures in one file, for those who read the same ones many times: ``cache: memmap``.
+"""Decoded images in one file, for those who read the same ones many times: ``cache: memmap``.
 
-``images.u8`` holds the pictures one behind the other, each ``(h, w, C)`` uint8, the soft foreground as its last channel
+``images.u8`` holds the images one behind the other, each ``(h, w, C)`` uint8, the soft foreground as its last channel
 where there is any. ``index.json`` says what they were made from and how.
 
 No cache is ever removed because it is old: another run may be reading it. Whoever has one built is told how much the
@@ -15,9 +15,9 @@ import logging
 import shutil
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,8 @@ from torch import Tensor
 
 from maskexp.data.disk import alone, files_bar, readable, require_space
 from maskexp.data.errors import DataError
-from maskexp.data.loading.decode import decoder_name
-from maskexp.data.loading.pixels import FilePixels
+from maskexp.data.loading.pixels import FilePixels, decoder_name
 from maskexp.data.manifest.table import ManifestTable
-from maskexp.data.transforms.geometry import EvaluationGeometry, ShortSide
 from maskexp.files import write_json
 
 __all__ = ["CachedPixels", "PixelCache"]
@@ -40,8 +38,8 @@ __all__ = ["CachedPixels", "PixelCache"]
 FORMAT = 1
 DIGITS = 16  # of the hash in the name of a cache
 IMAGES, INDEX = "images.u8", "index.json"
-CHUNK = 64  # pictures that are decoded before they are written
-SPOT_CHECKS = 16  # pictures whose checksum is looked at whenever a cache is opened
+CHUNK = 64  # images that are decoded before they are written
+SPOT_CHECKS = 16  # images whose checksum is looked at whenever a cache is opened
 
 
 class CachedPixels:
@@ -49,8 +47,8 @@ class CachedPixels:
 
     Args:
         folder: of the cache.
-        shapes: ``(N, 2)`` int64, height and width of each picture.
-        channels: 4, or 3 where no picture has a foreground.
+        shapes: ``(N, 2)`` int64, height and width of each image.
+        channels: 4, or 3 where no image has a foreground.
         has_foreground: ``(N,)`` bool.
     """
 
@@ -66,7 +64,7 @@ class CachedPixels:
         return self.__dict__ | {"_bytes": None}
 
     def read(self, index: int) -> Tensor:
-        """Return uint8 ``(C, h, w)``: RGB, and the soft foreground where any picture has one."""
+        """Return uint8 ``(C, h, w)``: RGB, and the soft foreground where any image has one."""
         if self._bytes is None:
             self._bytes = np.memmap(self.path, np.uint8, "r")
         stored = np.array(self._bytes[self.offsets[index] : self.offsets[index + 1]])
@@ -76,14 +74,16 @@ class CachedPixels:
 
 @dataclass(frozen=True, slots=True)
 class PixelCache:
-    """The decoded pictures of one split after one geometry: where they are kept and what they are made from.
+    """The decoded images of one split after one geometry: where they are kept and what they are made from.
 
     Attributes:
         folder: where caches are kept.
         table: the manifest.
         split: name of the split.
         pixels: the files.
-        geometry: what is done to a picture before it is stored.
+        transform: what is done to an image before it is stored.
+        transform_key: what decides over the pixels in ``transform``, plain types.
+        output_size: (height, width) of what is stored of an image of a (height, width).
         workers: threads that decode.
     """
 
@@ -91,12 +91,14 @@ class PixelCache:
     table: ManifestTable
     split: str
     pixels: FilePixels
-    geometry: EvaluationGeometry | ShortSide
+    transform: Callable[[Tensor], Tensor]
+    transform_key: dict[str, Any]
+    output_size: Callable[[int, int], tuple[int, int]]
     workers: int = 2
 
     @property
     def channels(self) -> int:
-        """4, or 3 where no picture has a foreground."""
+        """4, or 3 where no image has a foreground."""
         return 4 if self.pixels.has_foreground.any() else 3
 
     @property
@@ -110,7 +112,7 @@ class PixelCache:
             "root": str(self.pixels.root.resolve()),
             "mask_root": str(self.pixels.mask_root.resolve()),
             "foreground": self.pixels.foreground,
-            "geometry": {"name": type(self.geometry).__name__, **asdict(self.geometry)},
+            "geometry": self.transform_key,
             "decoder": f"{decoder} {version(decoder)}",
             "resampling": f"torch {torch.__version__}",
         }
@@ -122,12 +124,12 @@ class PixelCache:
         return self.folder / "pixels" / f"{self.table.card.name}-{self.split}-{digest}"
 
     def open(self) -> CachedPixels:
-        """Return the pictures; build the cache if it is not there, or say why it is not right and build it anew.
+        """Return the images; build the cache if it is not there, or say why it is not right and build it anew.
 
         Processes that come at the same time wait for the one that builds.
 
         Raises:
-            DataError: if the disk is too small or cannot be written, or a picture cannot be read.
+            DataError: if the disk is too small or cannot be written, or a image cannot be read.
         """
         place = self.place
         try:
@@ -141,7 +143,7 @@ class PixelCache:
         except OSError as error:
             raise DataError(
                 f"the cache {place} cannot be written ({error}); set MASKEXP_CACHE or the argument cache_dir to a "
-                "folder that can be written, or leave `cache` away"
+                "folder that can be written, or omit `cache`"
             ) from error
         shapes = np.array(_read_index(place)["shapes"], np.int64)
         return CachedPixels(place, shapes, self.channels, self.pixels.has_foreground)
@@ -161,7 +163,7 @@ class PixelCache:
             return f"is damaged ({type(error).__name__}: {error})"
         for looked_at in np.unique(np.linspace(0, len(shapes) - 1, SPOT_CHECKS).astype(int)):
             if zlib.crc32(_stored(cached.read(looked_at))) != checksums[looked_at]:
-                return f"is damaged (picture {looked_at} differs from its checksum)"
+                return f"is damaged (image {looked_at} differs from its checksum)"
         return None
 
     def _build(self, place: Path, state: str) -> None:
@@ -175,9 +177,9 @@ class PixelCache:
             shapes: list[list[int]] = []
             checksums: list[int] = []
             with (partial / IMAGES).open("wb") as file, files_bar() as bar:
-                for picture in bar.track(self._pictures(), len(self.pixels.images), description=self._title):
-                    stored = _stored(picture)
-                    shapes.append(list(picture.shape[1:]))
+                for image in bar.track(self._images(), len(self.pixels.images), description=self._title):
+                    stored = _stored(image)
+                    shapes.append(list(image.shape[1:]))
                     checksums.append(zlib.crc32(stored))
                     file.write(stored)
             index = {"key": self.key, "files": state, "shapes": shapes, "crc32": checksums}
@@ -186,26 +188,26 @@ class PixelCache:
         finally:
             shutil.rmtree(partial, ignore_errors=True)
 
-    def _pictures(self) -> Iterator[Tensor]:
+    def _images(self) -> Iterator[Tensor]:
         """Decode in threads and yield in order, uint8 ``(C, h, w)``."""
         size = len(self.pixels.images)
 
-        def picture(index: int) -> Tensor:
-            return self.geometry(self.pixels.read(index))[: self.channels]
+        def stored(index: int) -> Tensor:
+            return self.transform(self.pixels.read(index))[: self.channels]
 
         with ThreadPoolExecutor(self.workers) as pool:
             for start in range(0, size, CHUNK):
-                yield from pool.map(picture, range(start, min(start + CHUNK, size)))
+                yield from pool.map(stored, range(start, min(start + CHUNK, size)))
 
     @property
     def _title(self) -> str:
         return f"caching {self.table.card.name} {self.split}"
 
     def _require_space(self) -> None:
-        """Raise DataError if the pictures will not fit."""
+        """Raise DataError if the images will not fit."""
         needed = 0
         for row in self.table.split(self.split):
-            height, width = self.geometry.output_size(row.height or 480, row.width or 640)
+            height, width = self.output_size(row.height or 480, row.width or 640)
             needed += height * width * self.channels
         what = f"the cache of split {self.split!r} (its folder is MASKEXP_CACHE, or the argument cache_dir)"
         require_space(self.folder, needed, what)
@@ -221,9 +223,9 @@ class PixelCache:
             )
 
 
-def _stored(picture: Tensor) -> bytes:
-    """Return a picture ``(C, h, w)`` as it is stored, ``(h, w, C)``: torch resizes this order faster."""
-    return picture.permute(1, 2, 0).numpy().tobytes()
+def _stored(image: Tensor) -> bytes:
+    """Return a image ``(C, h, w)`` as it is stored, ``(h, w, C)``: torch resizes this order faster."""
+    return image.permute(1, 2, 0).numpy().tobytes()
 
 
 def _read_index(place: Path) -> dict[str, Any]:

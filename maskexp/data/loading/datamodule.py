@@ -4,62 +4,67 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import torch
+from jsonargparse.typing import lazy_instance
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, default_collate
+from torchvision.transforms import v2
 
 from maskexp.data.errors import DataError
-from maskexp.data.loading.batches import BatchReader, finished
+from maskexp.data.loading.batches import BatchReader, collate
 from maskexp.data.loading.cache import PixelCache
 from maskexp.data.loading.dataset import ManifestDataset
-from maskexp.data.loading.permuted_labels import deal_labels
+from maskexp.data.loading.permuted_labels import permute_labels
 from maskexp.data.loading.pixels import FilePixels, Pixels
 from maskexp.data.loading.samplers import EpochSampler, ShardSampler
 from maskexp.data.manifest.prepared import cache_folder
 from maskexp.data.manifest.table import ManifestTable
-from maskexp.data.transforms.geometry import EvaluationGeometry, Resize, ShortSide, TrainingGeometry
-from maskexp.data.transforms.photometry import jitter
+from maskexp.data.transforms.geometry import EvalTransform, ShortSide, TrainTransform
+from maskexp.data.transforms.pipeline import Pipeline
+from maskexp.data.transforms.stored import described
 from maskexp.process import ignore_stop_signals
 from maskexp.types import Batch, DataSpec, ForegroundKind
 
 __all__ = ["ImageDataModule"]
 
+# Instances that a command line can describe, and whose arguments its flags change one by one.
+DEFAULT_TRAIN: Final[TrainTransform] = lazy_instance(TrainTransform)
+DEFAULT_EVAL: Final[EvalTransform] = lazy_instance(EvalTransform)
+
 
 class ImageDataModule(LightningDataModule, ABC):
-    """Loaders, geometry, photometry and specification of any data that comes as a manifest.
+    """Loaders, transforms and specification of any data that comes as a manifest.
 
     A subclass declares its arguments and two methods: :meth:`build` returns the manifest, :meth:`pixels` says where the
     pixels of a split come from. The samplers made here know the ranks; evaluation never repeats a sample.
 
     Args:
-        image_size: side in pixels of the square images that reach the network.
-        batch_size: samples per training step and process.
+        image_size: side in pixels of the square images that reach the network, at least 1.
+        batch_size: samples per training step and process, at least 1.
         eval_batch_size: samples per evaluation step and process; ``batch_size`` if not given.
         num_workers: processes that load; they never change what is loaded.
-        seed: of order and augmentation.
+        seed: of order and augmentation, at least 0.
         foreground: what the foreground is. If not given, segmentations where there are any, else boxes, else none.
-        crop_scale: range of a training crop's share of the area (default: released code of group_DRO); None trains on
-            the geometry of evaluation.
-        crop_ratio: range of a training crop's width / height (default: released code of group_DRO).
-        flip: whether half of the training samples are mirrored.
-        rotation: largest rotation of a training sample in degrees.
-        photometric: strength in [0, 1] of the change of brightness, contrast and saturation in training, made on the
-            batch on its device.
-        resize: geometry of evaluation, ``square`` (aspect distorted) or ``center_crop``.
-        crop_fraction: share of the resized side that evaluation keeps, see :class:`EvaluationGeometry`.
+        train_transform: how training changes images and masks; a torchvision v2 transform takes the place of all of it.
+        eval_transform: how images are brought to ``image_size`` without any draw; a torchvision v2 transform has to
+            leave squares of that size.
         test_split: split that takes the part of ``test``, for data with several of them.
         predict_split: split that ``predict`` runs over.
-        shuffle_labels_seed: deal the labels of each split anew among its images, as a sanity check
-            (:func:`~maskexp.data.loading.permuted_labels.deal_labels`); the images stay.
-        cache: ``memmap`` decodes every picture once and keeps the pixels beside the manifests (``$MASKEXP_CACHE``, or
+        shuffle_labels_seed: permute the labels of each split among its images, as a sanity check
+            (:func:`~maskexp.data.loading.permuted_labels.permute_labels`); the images stay.
+        cache: ``memmap`` decodes every image once and keeps the pixels beside the manifests (``$MASKEXP_CACHE``, or
             ``cache_dir`` where a data set has it). Evaluation sees the same pixels to the last bit; training crops from
-            pictures whose short side is ``cache_size`` at most, which ``notes`` say where it changes any. Nothing
+            images whose short side is ``cache_size`` at most, which ``notes`` say where it changes any. Nothing
             removes caches of earlier settings; who builds another one of a split is told how much they take.
-        cache_size: short side in pixels of the training pictures in the cache; 8/7 of ``image_size`` if not given (256
-            for 224). Smaller pictures are kept as they are.
+        cache_size: short side in pixels of the training images in the cache; 8/7 of ``image_size`` if not given (256
+            for 224). Smaller images are kept as they are.
+
+    Raises:
+        DataError: if an argument is out of range.
     """
 
     cache_dir: str | None = None
@@ -73,13 +78,8 @@ class ImageDataModule(LightningDataModule, ABC):
         num_workers: int = 2,
         seed: int = 0,
         foreground: ForegroundKind | None = None,
-        crop_scale: tuple[float, float] | None = (0.7, 1.0),
-        crop_ratio: tuple[float, float] = (3 / 4, 4 / 3),
-        flip: bool = True,
-        rotation: float = 0.0,
-        photometric: float = 0.0,
-        resize: Resize = "square",
-        crop_fraction: float = 1.0,
+        train_transform: TrainTransform | v2.Transform = DEFAULT_TRAIN,
+        eval_transform: EvalTransform | v2.Transform = DEFAULT_EVAL,
         test_split: str = "test",
         predict_split: str = "test",
         shuffle_labels_seed: int | None = None,
@@ -87,33 +87,38 @@ class ImageDataModule(LightningDataModule, ABC):
         cache_size: int | None = None,
     ) -> None:
         super().__init__()
-        if not 0 < crop_fraction <= 1:
-            raise DataError(f"crop_fraction is {crop_fraction}; it must be in (0, 1]")
-        if seed < 0:
-            raise DataError(f"seed is {seed}; it must be at least 0")
-        if not 0 <= photometric <= 1:
-            raise DataError(f"photometric is {photometric}; it must be in [0, 1]")
+        sizes = {"image_size": image_size, "batch_size": batch_size, "eval_batch_size": eval_batch_size}
+        for name, value in sizes.items():
+            _require_at_least(1, name, value)
+        for name, value in {
+            "num_workers": num_workers,
+            "seed": seed,
+            "shuffle_labels_seed": shuffle_labels_seed,
+        }.items():
+            _require_at_least(0, name, value)
         if cache_size is not None and (cache is None or cache_size < 1):
             raise DataError(f"cache_size is {cache_size}; it must be at least 1 and belongs to `cache: memmap`")
+        train_transform = TrainTransform() if train_transform is DEFAULT_TRAIN else train_transform
+        eval_transform = EvalTransform() if eval_transform is DEFAULT_EVAL else eval_transform
+        self.pipeline = Pipeline(image_size, seed, train_transform, eval_transform)
         # Kept in checkpoints, so that they say how their images were prepared; the logger gets the run's whole config.
-        self.save_hyperparameters(logger=False)
+        self.save_hyperparameters(logger=False, ignore=["train_transform", "eval_transform"])
         self.hparams.update({name: str(value) for name, value in self.hparams.items() if isinstance(value, Path)})
+        transforms = {"train_transform": train_transform, "eval_transform": eval_transform}
+        self.hparams.update({name: described(transform) for name, transform in transforms.items()})
         self.image_size = image_size
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size or batch_size
         self.num_workers = num_workers
         self.seed = seed
-        self.photometric = photometric
         self.test_split = test_split
         self.predict_split = predict_split
         self.shuffle_labels_seed = shuffle_labels_seed
-        self.evaluation = EvaluationGeometry(image_size, resize, crop_fraction)
-        self.training = TrainingGeometry(image_size, crop_scale, crop_ratio, flip, rotation, seed, self.evaluation)
         self.cache = cache
-        self.frozen = ShortSide(cache_size or round(image_size * 8 / 7))
+        self.cache_geometry = ShortSide(cache_size or round(image_size * 8 / 7))
         self._requested_foreground = foreground
         self._table: ManifestTable | None = None
-        self._labelled: ManifestTable | None = None
+        self._effective_table: ManifestTable | None = None
         self._datasets: dict[str, ManifestDataset] = {}
 
     @abstractmethod
@@ -132,12 +137,12 @@ class ImageDataModule(LightningDataModule, ABC):
         return self._table
 
     @property
-    def labelled(self) -> ManifestTable:
-        """The manifest with the labels that are learned and judged by: its own, or dealt anew."""
-        if self._labelled is None:
+    def effective_table(self) -> ManifestTable:
+        """The manifest with the labels that are learned and judged by: its own, or permuted ones."""
+        if self._effective_table is None:
             seed = self.shuffle_labels_seed
-            self._labelled = self.table if seed is None else deal_labels(self.table, seed)
-        return self._labelled
+            self._effective_table = self.table if seed is None else permute_labels(self.table, seed)
+        return self._effective_table
 
     @property
     def foreground(self) -> ForegroundKind:
@@ -163,7 +168,7 @@ class ImageDataModule(LightningDataModule, ABC):
     @property
     def spec(self) -> DataSpec:
         """What the data is; can be asked for at any time."""
-        card = self.labelled.card
+        card = self.effective_table.card
         return DataSpec(
             name=card.name,
             variant=card.variant,
@@ -171,19 +176,19 @@ class ImageDataModule(LightningDataModule, ABC):
             attribute_names=card.attributes,
             group_names=card.group_names,
             image_size=(self.image_size, self.image_size),
-            train_group_counts=self.labelled.counts("train") if card.attributes else (),
+            train_group_counts=self.effective_table.counts("train") if card.attributes else (),
             foreground=self.foreground,
         )
 
     @property
     def digest(self) -> str:
         """sha256 of the manifest, with the labels that are in force."""
-        return self.labelled.digest
+        return self.effective_table.digest
 
     @property
     def notes(self) -> list[str]:
         """What every output made from this data has to say."""
-        return [*self.labelled.card.notes, *self._notes_of_cache()]
+        return [*self.effective_table.card.notes, *self._notes_of_cache()]
 
     def dataset(self, split: str) -> ManifestDataset:
         """Return one split; ``test`` is the split that was chosen to take its part.
@@ -197,11 +202,10 @@ class ImageDataModule(LightningDataModule, ABC):
             pixels = self.pixels(split)
             cached = None if self.cache is None else self._cached(split, pixels)
             self._datasets[split] = ManifestDataset(
-                self.labelled,
+                self.effective_table,
                 split,
                 pixels,
-                self.evaluation,
-                self.training,
+                self.pipeline,
                 evaluated=None if split == "train" else cached,
                 trainable=cached if split == "train" else None,
             )
@@ -228,6 +232,7 @@ class ImageDataModule(LightningDataModule, ABC):
         splits = {"fit": fitted, "validate": ("val",), "test": ("test",), "predict": (self.predict_split,)}
         for split in splits[stage]:
             self.dataset(split)
+        self._check_transforms(stage)
 
     def train_dataloader(self) -> DataLoader[Any]:
         """Return augmented samples in random order; an incomplete last batch is left out."""
@@ -248,35 +253,57 @@ class ImageDataModule(LightningDataModule, ABC):
         return self._evaluation_loader(self.predict_split)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Turn images into floats in [0, 1] on the device; in training, change their colours."""
-        images = batch["image"].to(torch.float32, copy=True).div_(255)
+        """Turn images into floats in [0, 1] on the device; in training, change their colours and mix them."""
+        batch = {**batch, "image": batch["image"].to(torch.float32, copy=True).div_(255)}
         if self.trainer is not None and self.trainer.training:
-            images = jitter(images, self.photometric)
-        return {**batch, "image": images}
+            batch = self.pipeline.on_batch(batch, self.trainer.current_epoch, len(self.table.card.classes))
+        return batch
+
+    def _check_transforms(self, stage: str) -> None:
+        """Refuse before the first step a custom transform that cannot work, and labels that the method cannot use."""
+        if stage == "fit" and self.pipeline.soft_labels:
+            self.pipeline.check_mixing(len(self.table.card.classes))
+            method = None if self.trainer is None else self.trainer.lightning_module
+            if method is not None and not getattr(method, "soft_labels", False):
+                raise DataError(
+                    f"{type(method).__name__} cannot learn from the soft labels that train_transform.mix makes; omit "
+                    "mix"
+                )
+        for split, dataset in self._datasets.items():
+            if ("train" if split == "train" else "eval") in self.pipeline.custom:
+                dataset.transformed((0, 0) if split == "train" else 0)
 
     def _cached(self, split: str, pixels: Pixels) -> Pixels:
-        """Open the cache of a split: training needs whole pictures, all others are stored as evaluation sees them."""
+        """Open the cache of a split: training needs whole images, all others are stored as evaluation sees them."""
         if not isinstance(pixels, FilePixels):
             raise DataError(
-                f"the pictures of {self.table.card.name} lie in memory already, there is nothing to cache; leave "
-                "`cache` away"
+                f"the images of {self.table.card.name} lie in memory already, there is nothing to cache; omit `cache`"
             )
-        geometry = self.frozen if split == "train" else self.evaluation
         folder, workers = cache_folder(self.cache_dir), max(self.num_workers, 1)
-        return PixelCache(folder, self.table, split, pixels, geometry, workers).open()
+        if split == "train":
+            geometry = self.cache_geometry
+            key = {"name": "ShortSide", **asdict(geometry)}
+            cache = PixelCache(folder, self.table, split, pixels, geometry, key, geometry.output_size, workers)
+        else:
+            side, pipeline = self.image_size, self.pipeline
+            cache = PixelCache(
+                *(folder, self.table, split, pixels, pipeline.evaluate, pipeline.evaluation_key),
+                *(lambda height, width: (side, side), workers),
+            )
+        return cache.open()
 
     def _notes_of_cache(self) -> list[str]:
-        """Say how many training pictures the cache changes."""
+        """Say how many training images the cache changes."""
         if self.cache is None or "train" not in self.table.splits:
             return []
         rows = self.table.split("train")
         # A size of 0 is unknown, and may be a large one.
-        changed = sum(not row.width or self.frozen.shrinks(row.height, row.width) for row in rows)
+        changed = sum(not row.width or self.cache_geometry.shrinks(row.height, row.width) for row in rows)
         if not changed:
             return []
         return [
-            f"training crops come from a cache with a short side of {self.frozen.limit} pixels, not from the files; "
-            f"this shrank {changed} of {len(rows)} pictures"
+            f"training crops come from a cache with a short side of {self.cache_geometry.limit} pixels, not from the "
+            f"files; this shrank {changed} of {len(rows)} images"
         ]
 
     def _evaluation_loader(self, split: str) -> DataLoader[Any]:
@@ -291,7 +318,7 @@ class ImageDataModule(LightningDataModule, ABC):
             batch_size=batch_size,
             sampler=sampler,
             num_workers=self.num_workers,
-            collate_fn=finished,
+            collate_fn=collate,
             pin_memory=torch.cuda.is_available(),
             drop_last=drop_last,
             persistent_workers=self.num_workers > 0,
@@ -301,3 +328,8 @@ class ImageDataModule(LightningDataModule, ABC):
     def _rank(self) -> tuple[int, int]:
         """Return rank and number of processes."""
         return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+
+
+def _require_at_least(least: int, name: str, value: int | None) -> None:
+    if value is not None and value < least:
+        raise DataError(f"{name} is {value}; it must be at least {least}")

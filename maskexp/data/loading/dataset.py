@@ -1,8 +1,9 @@
-"""One data set class for all data."""
+"""One data set class for all data: from stored pixels and a manifest to batches."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -11,32 +12,31 @@ from torch.utils.data import Dataset
 
 from maskexp.data.loading.pixels import Pixels
 from maskexp.data.manifest.table import ManifestTable
-from maskexp.data.transforms.geometry import EvaluationGeometry, TrainingGeometry
+from maskexp.data.transforms.pipeline import Pipeline
+from maskexp.types import Batch
 
-__all__ = ["THRESHOLD", "Key", "ManifestDataset"]
+__all__ = ["COLUMNS", "THRESHOLD", "Key", "ManifestDataset", "image_and_foreground"]
 
 Key = int | tuple[int, int]
 """A row, or (epoch, row)."""
 THRESHOLD = 128  # of the soft foreground, 0..255: one half, rounded up
+COLUMNS = ("label", "attribute", "group", "has_foreground")
 
 
 class ManifestDataset(Dataset[dict[str, Any]]):
     """One split of a manifest.
 
     ``dataset[i]`` is the sample as evaluation sees it; ``dataset[epoch, i]`` is its augmentation in that epoch. The
-    sampler decides which of the two a loader yields.
-
-    A sample has the keys of :class:`~maskexp.types.Batch`, without the batch dimension: ``image`` uint8 (3, H, W),
-    ``foreground`` bool (1, H, W), the others int or bool. The index is the row in this split.
+    sampler decides which of the two a loader yields. Samples have the keys of :class:`~maskexp.types.Batch`, without
+    the batch dimension, and images as bytes.
 
     Args:
         table: the manifest.
         split: name of the split.
         pixels: where the pixels of this split come from.
-        evaluation: geometry of evaluation.
-        training: geometry of training.
-        evaluated: pictures after the geometry of evaluation, if they are cached.
-        trainable: pictures that training starts from instead of ``pixels``, if they are cached.
+        pipeline: the transforms of training and evaluation.
+        evaluated: images after the transform of evaluation, if they are cached.
+        trainable: images that training starts from instead of ``pixels``, if they are cached.
 
     Attributes:
         ids: ``(N,)`` str, ids of the samples.
@@ -45,6 +45,7 @@ class ManifestDataset(Dataset[dict[str, Any]]):
         attribute: ``(N,)`` int64, -1 where there is none.
         group: ``(N,)`` int64, -1 where there is none.
         has_foreground: ``(N,)`` bool.
+        channels: 4, or 3 where no sample of the split has a foreground.
     """
 
     def __init__(
@@ -52,13 +53,12 @@ class ManifestDataset(Dataset[dict[str, Any]]):
         table: ManifestTable,
         split: str,
         pixels: Pixels,
-        evaluation: EvaluationGeometry,
-        training: TrainingGeometry,
+        pipeline: Pipeline,
         evaluated: Pixels | None = None,
         trainable: Pixels | None = None,
     ) -> None:
         rows = table.split(split)
-        self.split, self.pixels, self.evaluation, self.training = split, pixels, evaluation, training
+        self.table, self.split, self.pixels, self.pipeline = table, split, pixels, pipeline
         self.evaluated, self.trainable = evaluated, trainable or pixels
         self.num_groups = len(table.card.group_names)
         self.ids = np.array([row.id for row in rows], np.str_)
@@ -67,6 +67,7 @@ class ManifestDataset(Dataset[dict[str, Any]]):
         self.attribute = np.array([row.attr for row in rows], np.int64)
         self.group = np.array([table.group_of(row) for row in rows], np.int64)
         self.has_foreground = pixels.has_foreground
+        self.channels = 4 if self.has_foreground.any() else 3
 
     def __len__(self) -> int:
         """Return the number of samples."""
@@ -77,24 +78,49 @@ class ManifestDataset(Dataset[dict[str, Any]]):
         return np.bincount(self.group[self.group >= 0], minlength=self.num_groups)
 
     def __getitem__(self, key: Key) -> dict[str, Any]:
-        """Return the sample ``index``, or its augmentation for a pair ``(epoch, index)``."""
-        index = key[1] if isinstance(key, tuple) else key
-        moved = self.moved(key)
-        return {
-            "image": moved[:3].contiguous(),
-            "label": int(self.label[index]),
-            "attribute": int(self.attribute[index]),
-            "group": int(self.group[index]),
-            "foreground": moved[3:] >= THRESHOLD if len(moved) == 4 else torch.zeros_like(moved[:1], dtype=torch.bool),
-            "has_foreground": bool(self.has_foreground[index]),
-            "index": int(index),
-        }
+        """Return the sample ``index``, or its augmentation for a pair ``(epoch, index)``, as tensors."""
+        return {name: value[0] for name, value in cast(dict[str, Tensor], self.batch([key])).items()}
 
-    def moved(self, key: Key) -> Tensor:
-        """Return a sample's pixels after the geometry, uint8 ``(4, S, S)``, see :meth:`Pixels.read`."""
+    def batch(self, keys: Sequence[Key], memory: Tensor | None = None) -> Batch:
+        """Return the samples of one batch.
+
+        Args:
+            keys: of the samples.
+            memory: uint8 ``(nbytes(len(keys)),)`` or more, in which image and foreground are put; new if not given.
+
+        Returns:
+            The batch, image uint8. Where no sample of the split has a foreground, it is one element, expanded.
+        """
+        size, side = len(keys), self.pipeline.image_size
+        memory = torch.empty(self.nbytes(size), dtype=torch.uint8) if memory is None else memory
+        image, foreground = image_and_foreground(memory, size, self.channels, side)
+        for position, key in enumerate(keys):
+            transformed = self.transformed(key)
+            image[position] = transformed[:3]
+            if self.channels == 4:
+                torch.ge(transformed[3:], THRESHOLD, out=foreground[position])
+        rows = np.array([key[1] if isinstance(key, tuple) else key for key in keys], np.int64)
+        columns = {name: torch.from_numpy(getattr(self, name)[rows]) for name in COLUMNS}
+        return cast(Batch, {"image": image, "foreground": foreground, **columns, "index": torch.from_numpy(rows)})
+
+    def nbytes(self, size: int) -> int:
+        """Return how many bytes the pixels of a batch of ``size`` samples take."""
+        return size * self.channels * self.pipeline.image_size**2
+
+    def transformed(self, key: Key) -> Tensor:
+        """Return a sample's pixels after its transform, uint8 ``(4, S, S)``, see :meth:`Pixels.read`."""
         if isinstance(key, tuple):
             epoch, index = key
-            return self.training(self.trainable.read(index), epoch, index)
+            return self.pipeline.augment(self.trainable.read(index), epoch, index)
         if self.evaluated is not None:
             return self.evaluated.read(key)
-        return self.evaluation(self.pixels.read(key))
+        return self.pipeline.evaluate(self.pixels.read(key))
+
+
+def image_and_foreground(memory: Tensor, size: int, channels: int, side: int) -> tuple[Tensor, Tensor]:
+    """Return views on the memory of a batch: image uint8 ``(B, 3, S, S)`` and, behind it, foreground bool."""
+    area = size * side**2
+    image = memory[: 3 * area].view(size, 3, side, side)
+    if channels == 3:
+        return image, torch.zeros((), dtype=torch.bool).expand(size, 1, side, side)
+    return image, memory[3 * area : 4 * area].view(torch.bool).view(size, 1, side, side)

@@ -1,4 +1,4 @@
-"""Labels dealt anew: the sanity check whether an explanation depends on what there is to be learned."""
+"""Randomly permuted labels: the sanity check whether an explanation depends on what there is to be learned."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 
 from maskexp.data.manifest.table import ManifestTable
 
-__all__ = ["deal_labels"]
+__all__ = ["permute_labels"]
 
 
-def deal_labels(table: ManifestTable, seed: int) -> ManifestTable:
+def permute_labels(table: ManifestTable, seed: int) -> ManifestTable:
     """Return the table with the labels of each split permuted among its images.
 
     Each split keeps as many images of each class as it has, and all else is as it was; groups follow the new labels.
@@ -24,5 +24,7 @@ def deal_labels(table: ManifestTable, seed: int) -> ManifestTable:
         members = table.split(split)
         order = np.random.default_rng((seed, number)).permutation(len(members))
         rows += [replace(row, label=members[other].label) for row, other in zip(members, order, strict=True)]
-    note = f"the labels of each split are dealt anew among its images (seed {seed}): there is nothing to be learned"
+    note = (
+        f"the labels of each split are randomly permuted among its images (seed {seed}): there is nothing to be learned"
+    )
     return ManifestTable(replace(table.card, notes=(*table.card.notes, note)), rows)

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader, default_collate
 
-from maskexp.data.loading.batches import BatchReader, finished
+from maskexp.data.loading.batches import BatchReader, collate
 from maskexp.data.loading.dataset import ManifestDataset
 from maskexp.data.loading.pixels import MemoryPixels
 from maskexp.types import Batch
@@ -14,10 +13,9 @@ from tests.data.loading.test_dataset import make
 
 def without_foreground() -> ManifestDataset:
     dataset = make()
-    dataset.has_foreground = np.zeros(len(dataset), bool)
     assert isinstance(dataset.pixels, MemoryPixels)
-    dataset.pixels.values[:, 3] = 0
-    return dataset
+    pixels = MemoryPixels(dataset.pixels.values, with_foreground=False)
+    return ManifestDataset(dataset.table, "train", pixels, dataset.pipeline)
 
 
 def same(first: Batch, second: Batch) -> bool:
@@ -51,7 +49,7 @@ def test_batches_that_are_kept_are_not_written_over(with_foreground: bool) -> No
         batch_size=5,
         sampler=keys,
         num_workers=1,
-        collate_fn=finished,
+        collate_fn=collate,
     )
     kept = list(loader)
 

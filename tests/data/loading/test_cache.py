@@ -15,10 +15,13 @@ from torch.utils.data import DataLoader
 
 from maskexp.data import DataError, Manifest, SyntheticBirds, WaterBirds
 from maskexp.data.loading import cache as pixel_cache
-from maskexp.data.loading.batches import BatchReader, finished
+from maskexp.data.loading.batches import BatchReader, collate
 from maskexp.data.loading.cache import CachedPixels
 from maskexp.data.manifest.table import ManifestTable
+from maskexp.data.transforms import EvalTransform, TrainTransform
 from tests.fixtures import COUNTS, resize_image, truncate, write_waterbirds
+
+TURNED = TrainTransform(rotation=10.0)
 
 
 @pytest.fixture
@@ -44,7 +47,7 @@ def cached(data: WaterBirds, split: str) -> CachedPixels:
 
 
 @pytest.mark.parametrize(
-    "arguments", [{}, {"resize": "center_crop", "crop_fraction": 0.875}, {"foreground": "none"}], ids=str
+    "arguments", [{}, {"eval_transform": EvalTransform("center_crop", 0.875)}, {"foreground": "none"}], ids=str
 )
 def test_evaluation_is_the_same_to_the_last_bit(arguments: dict[str, object], root: Path) -> None:
     plain, quick = birds(root, cache=False, **arguments), birds(root, **arguments)
@@ -61,7 +64,7 @@ def test_evaluation_is_the_same_to_the_last_bit(arguments: dict[str, object], ro
 
 
 def test_training_of_pictures_that_fit_is_the_same_to_the_last_bit(root: Path) -> None:
-    plain, quick = birds(root, cache=False, rotation=10.0), birds(root, cache_size=500, rotation=10.0)
+    plain, quick = birds(root, cache=False, train_transform=TURNED), birds(root, cache_size=500, train_transform=TURNED)
 
     for before, after in zip(plain.train_dataloader(), quick.train_dataloader(), strict=True):
         assert all(torch.equal(before[key], after[key]) for key in before)
@@ -82,9 +85,9 @@ def test_shrunk_training_pictures_are_a_note(root: Path) -> None:
     )
     assert [note for note in quick.notes if note not in plain.notes] == [
         "training crops come from a cache with a short side of 20 pixels, not from the files; this shrank 16 of 16 "
-        "pictures"
+        "images"
     ]
-    assert birds(root, image_size=224).frozen.limit == 256
+    assert birds(root, image_size=224).cache_geometry.limit == 256
 
 
 def test_pickle_leaves_the_pixels_behind(root: Path) -> None:
@@ -102,7 +105,7 @@ def test_workers_open_the_cache_themselves(context: str, root: Path) -> None:
     dataset = birds(root).dataset("val")
     expected = BatchReader(dataset).__getitems__(range(12))
 
-    loader = DataLoader(BatchReader(dataset), 6, num_workers=2, collate_fn=finished, multiprocessing_context=context)
+    loader = DataLoader(BatchReader(dataset), 6, num_workers=2, collate_fn=collate, multiprocessing_context=context)
 
     assert torch.equal(torch.cat([batch["image"] for batch in loader]), expected["image"])
 
@@ -118,7 +121,7 @@ def test_nothing_is_cached_unasked_and_nothing_twice(root: Path, monkeypatch: py
 
 
 def test_other_geometry_other_cache(root: Path) -> None:
-    for arguments in ({}, {"image_size": 20}, {"resize": "center_crop"}, {"foreground": "none"}):
+    for arguments in ({}, {"image_size": 20}, {"eval_transform": EvalTransform("center_crop")}, {"foreground": "none"}):
         birds(root, **arguments).dataset("val")  # type: ignore[arg-type]
 
     assert len(places(root)) == 4
@@ -168,7 +171,7 @@ def drop_key(place: Path) -> None:
     ("damage", "sentence"),
     [
         (shorten, "is not complete"),
-        (blank, "is damaged .picture 0 differs from its checksum"),
+        (blank, "is damaged .image 0 differs from its checksum"),
         (garble, "is damaged .JSONDecodeError"),
         (lose, "is damaged .FileNotFoundError"),
         (drop_key, "is damaged .KeyError: 'crc32'"),
@@ -230,7 +233,7 @@ def test_folder_that_cannot_be_written(root: Path, monkeypatch: pytest.MonkeyPat
     data.table  # noqa: B018  (the manifest is written before)
     (root.parent / "cache/pixels").write_text("in the way")
 
-    with pytest.raises(DataError, match=r"cannot be written .* or leave `cache` away"):
+    with pytest.raises(DataError, match=r"cannot be written .* or omit `cache`"):
         data.dataset("val")
 
 
@@ -256,7 +259,7 @@ def test_of_several_one_builds(root: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_pictures_in_memory_are_refused() -> None:
-    with pytest.raises(DataError, match="synthetic_birds lie in memory already, there is nothing to cache"):
+    with pytest.raises(DataError, match="synthetic_birds lie in memory already, there is nothing to cache; omit"):
         SyntheticBirds(cache="memmap", train_size=4, val_size=4, test_size=4).setup("fit")
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from maskexp.data import DataError, ImageDataModule, Manifest, SyntheticBirds
 from maskexp.data.manifest.table import ManifestTable
+from maskexp.data.transforms import TrainTransform
 from maskexp.types import Batch, DataSpec
 
 
@@ -83,7 +84,7 @@ def test_who_does_not_validate_needs_no_split_for_it(monkeypatch: pytest.MonkeyP
 
 
 def test_photometry_only_in_training() -> None:
-    plain, jittered = fit(birds(), 1).seen, fit(birds(photometric=0.5), 1).seen
+    plain, jittered = fit(birds(), 1).seen, fit(birds(train_transform=TrainTransform(photometric=0.5)), 1).seen
 
     for (stage, _, before), (_, _, after) in zip(plain, jittered, strict=True):
         assert torch.equal(before["index"], after["index"])
@@ -177,22 +178,25 @@ def test_foreground_can_be_declined_but_not_invented() -> None:
 
 
 def test_hyperparameters_are_plain_and_survive_a_checkpoint() -> None:
-    hyperparameters = dict(birds(crop_scale=(0.5, 1.0)).hparams)
+    hyperparameters = dict(birds(train_transform=TrainTransform((0.5, 1.0))).hparams)
     file = io.BytesIO()
     torch.save(hyperparameters, file)
     file.seek(0)
 
     assert torch.load(file, weights_only=True) == hyperparameters
-    assert hyperparameters["crop_scale"] == (0.5, 1.0)
+    assert hyperparameters["train_transform"]["init_args"]["crop_scale"] == [0.5, 1.0]
     assert hyperparameters["train_size"] == 14
 
 
 @pytest.mark.parametrize(
     ("argument", "value"),
-    [("crop_fraction", 0.0), ("crop_fraction", 1.5), ("photometric", -0.1), ("photometric", 2.0), ("seed", -1)],
+    [
+        *(("seed", -1), ("shuffle_labels_seed", -1), ("num_workers", -1)),
+        *(("image_size", 0), ("batch_size", 0), ("eval_batch_size", -3)),
+    ],
 )
 def test_arguments_out_of_range(argument: str, value: float) -> None:
-    with pytest.raises(DataError, match=f"{argument} is {value}; it must be (in|at least 0)"):
+    with pytest.raises(DataError, match=f"{argument} is {value}; it must be at least [01]"):
         birds(**{argument: value})
 
 
@@ -200,9 +204,15 @@ def test_command_line_knows_every_argument() -> None:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(ImageDataModule, "data")
 
-    arguments = ["--data=SyntheticBirds", "--data.crop_scale=null", "--data.correlation=0.9", "--data.batch_size=8"]
+    arguments = [
+        "--data=SyntheticBirds",
+        '--data.train_transform={"crop_scale":null}',
+        "--data.correlation=0.9",
+        "--data.batch_size=8",
+    ]
     data = parser.instantiate(parser.parse_args(arguments)).data
-    cropped = parser.parse_args(["--data=SyntheticBirds", "--data.crop_scale=[0.2,1]"]).data.init_args.crop_scale
+    cropped = parser.parse_args(["--data=SyntheticBirds", "--data.train_transform.crop_scale=[0.2,1]"])
+    cropped = cropped.data.init_args.train_transform.init_args.crop_scale
 
     renamed = parser.parse_args(
         [f"--data={Manifest.__name__}", "--data.csv=a.csv", "--data.columns.label=species"]
@@ -210,7 +220,8 @@ def test_command_line_knows_every_argument() -> None:
 
     assert renamed.columns == {"label": "species"}
     assert isinstance(data, SyntheticBirds)
-    assert (data.correlation, data.batch_size, data.hparams["crop_scale"]) == (0.9, 8, None)
+    assert (data.correlation, data.batch_size) == (0.9, 8)
+    assert data.hparams["train_transform"]["init_args"]["crop_scale"] is None
     assert cropped == (0.2, 1.0)
 
 

@@ -11,7 +11,8 @@ from maskexp.data.loading.dataset import ManifestDataset
 from maskexp.data.loading.pixels import MemoryPixels
 from maskexp.data.loading.samplers import EpochSampler
 from maskexp.data.manifest.table import Card, ManifestTable, Row
-from maskexp.data.transforms.geometry import EvaluationGeometry, TrainingGeometry
+from maskexp.data.transforms import TrainTransform
+from maskexp.data.transforms.pipeline import Pipeline
 from maskexp.types import Batch
 
 CARD = Card("noise", "v1", ("wren", "heron"), ("land", "water"), mask_kind="soft")
@@ -22,9 +23,8 @@ def make(size: int = 12, rotation: float = 0.0) -> ManifestDataset:
     rows = [Row(f"{i:02d}", "train", i % 2, attr=i % 3 - 1, flags="odd" if i % 2 else "") for i in range(size)]
     values = np.random.default_rng(0).integers(0, 256, (size, 4, 30, 40), np.uint8)
     values[:, 3] = values[:, 0]
-    evaluation = EvaluationGeometry(24)
-    training = TrainingGeometry(24, (0.4, 0.9), (3 / 4, 4 / 3), True, rotation, 0, evaluation)
-    return ManifestDataset(ManifestTable(CARD, rows), "train", MemoryPixels(values), evaluation, training)
+    pipeline = Pipeline(24, 0, TrainTransform((0.4, 0.9), rotation=rotation))
+    return ManifestDataset(ManifestTable(CARD, rows), "train", MemoryPixels(values), pipeline)
 
 
 def test_columns() -> None:

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from maskexp.data.errors import CorruptImageError
-from maskexp.data.loading import decode
+from maskexp.data.loading import pixels as decode
 from maskexp.data.loading.image_files import stored_size
 from tests.fixtures import truncate
 

@@ -1,4 +1,4 @@
-"""Labels dealt anew (T7 of COMET's fact sheet): the same labels, the same images, another order, each time the same."""
+"""Randomly permuted labels, as COMET's sanity check has them: the same images and labels in another order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from maskexp.data import SyntheticBirds, WaterBirds
-from maskexp.data.loading.permuted_labels import deal_labels
+from maskexp.data.loading.permuted_labels import permute_labels
 from tests.fixtures import write_waterbirds
 
 
@@ -38,20 +38,20 @@ def test_the_seed_decides() -> None:
 
 
 def test_every_output_says_so() -> None:
-    plain, dealt = birds(None), birds(1)
-    assert dealt.digest != plain.digest
-    assert dealt.digest != birds(2).digest
-    assert "dealt anew among its images (seed 1)" in dealt.notes[-1]
+    plain, permuted = birds(None), birds(1)
+    assert permuted.digest != plain.digest
+    assert permuted.digest != birds(2).digest
+    assert "randomly permuted among its images (seed 1)" in permuted.notes[-1]
     assert not plain.notes
-    assert sum(dealt.spec.train_group_counts) == 60
-    assert dealt.spec.train_group_counts == tuple(dealt.dataset("train").group_counts())
+    assert sum(permuted.spec.train_group_counts) == 60
+    assert permuted.spec.train_group_counts == tuple(permuted.dataset("train").group_counts())
 
 
 def test_files_of_an_official_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MASKEXP_CACHE", str(tmp_path / "cache"))
     root = write_waterbirds(tmp_path / "birds")
-    plain, dealt = (WaterBirds(root=str(root), image_size=16, shuffle_labels_seed=seed) for seed in (None, 3))
-    before, after = plain.dataset("train"), dealt.dataset("train")
+    plain, permuted = (WaterBirds(root=str(root), image_size=16, shuffle_labels_seed=seed) for seed in (None, 3))
+    before, after = plain.dataset("train"), permuted.dataset("train")
     assert Counter(before.label.tolist()) == Counter(after.label.tolist())
     assert bool((before[0]["image"] == after[0]["image"]).all())
 
@@ -59,4 +59,4 @@ def test_files_of_an_official_layout(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_split_of_one_class_stays_as_it_is() -> None:
     table = birds(None).table
     alone = type(table)(table.card, [row for row in table.rows if row.label == 0])
-    assert deal_labels(alone, 0).rows == alone.rows
+    assert permute_labels(alone, 0).rows == alone.rows
