@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from maskexp.cli.errors import CommandError
 
 NESTED, NULLS = 3, ("null", "~", "None")
 """Names in a flag such as ``--data.train_transform.flip``; how nothing is written."""
 
-__all__ = ["last_value", "nested_nulls", "take_values"]
+__all__ = ["at_home", "last_value", "nested_nulls", "take_values"]
+
+
+def at_home(value: str) -> str:
+    """Return an argument with ``~/`` at the beginning of its value replaced by the user's home.
+
+    A shell does that only where the value is an argument of its own and not in quotes.
+
+    Example:
+        >>> at_home("--run_dir=~/x") == f"--run_dir={Path.home()}/x"
+        True
+    """
+    name, equals, path = value.partition("=") if value.startswith("--") else ("", "", value)
+    return f"{name}{equals}{Path(path).expanduser()}" if path.startswith("~/") else value
 
 
 def take_values(args: Sequence[str], *flags: str) -> tuple[list[str], list[str]]:

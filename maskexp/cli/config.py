@@ -13,15 +13,17 @@ are merged in order as well. Mappings are merged key by key; any other value rep
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from maskexp.cli.arguments import at_home
 from maskexp.cli.errors import CommandError
 from maskexp.yaml_files import YamlError, read_yaml
 
-__all__ = ["Configuration", "differences", "flatten", "read_configuration", "short_name"]
+__all__ = ["Configuration", "differences", "first_nan", "flatten", "read_configuration", "short_name"]
 
 LAYERS = "layers"
 MOST_FILES = 100
@@ -120,6 +122,23 @@ def differences(new: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, tup
     return {key: (after[key], before[key]) for key in after if key in before and after[key] != before[key]}
 
 
+def first_nan(value: Any, key: str = "") -> str | None:
+    """Return the key, as a user types it, of the first number that is not a number, or None.
+
+    Example:
+        >>> first_nan({"model": {"init_args": {"rates": [1.0, float("nan")]}}})
+        'model.rates'
+    """
+    if isinstance(value, float) and math.isnan(value):
+        return key
+    inner: list[tuple[str, Any]] = []
+    if isinstance(value, Mapping):
+        inner = [(key if name == "init_args" else f"{key}.{name}".lstrip("."), each) for name, each in value.items()]
+    elif isinstance(value, (list, tuple)):
+        inner = [(key, each) for each in value]
+    return next((found for name, each in inner if (found := first_nan(each, name)) is not None), None)
+
+
 def short_name(class_path: Any) -> str:
     """Return the last part of a dotted class path."""
     return str(class_path).rpartition(".")[2]
@@ -138,7 +157,12 @@ def _comparable(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _copied(value: Any) -> Any:
-    return {name: _copied(inner) for name, inner in value.items()} if isinstance(value, Mapping) else value
+    """Return a copy in which ``~/`` at the beginning of a text is the user's home."""
+    if isinstance(value, Mapping):
+        return {name: _copied(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_copied(inner) for inner in value]
+    return at_home(value) if isinstance(value, str) else value
 
 
 def _layers(path: Path, above: tuple[Path, ...]) -> Iterator[tuple[Path, dict[str, Any]]]:

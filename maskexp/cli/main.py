@@ -15,6 +15,7 @@ from contextlib import nullcontext
 from typing import NamedTuple
 
 from maskexp._version import __version__
+from maskexp.cli.arguments import at_home
 from maskexp.cli.errors import CommandError, one_sentence
 from maskexp.process import Interruption, first_process, listen
 from maskexp.suggestions import did_you_mean
@@ -90,7 +91,7 @@ def _dispatch(args: list[str]) -> int:
     if verb not in VERBS:
         raise CommandError(f"maskexp has no verb {verb!r}; {did_you_mean(verb, VERBS)}")
     with listen() if VERBS[verb].resumable else nullcontext():
-        code: int = importlib.import_module(VERBS[verb].module).run(verb, rest)
+        code: int = importlib.import_module(VERBS[verb].module).run(verb, [at_home(arg) for arg in rest])
     return code
 
 

@@ -27,12 +27,13 @@ from maskexp.results import RunDirectory
 
 __all__ = ["train_first"]
 
-Start = Callable[[Configuration, RunDirectory, Path | None], object]
-"""Trains by a configuration in a directory, from a checkpoint if there is one."""
+Start = Callable[[Configuration, RunDirectory, Path | None], bool]
+"""Trains by a configuration in a directory, from a checkpoint if there is one; returns whether it came to its end."""
 
 TRAINER_KEYS = (
     *("accumulate_grad_batches", "devices", "gradient_clip_algorithm", "gradient_clip_val", "limit_train_batches"),
     *("limit_val_batches", "max_epochs", "max_steps", "num_nodes", "overfit_batches", "precision"),
+    *("check_val_every_n_epoch", "sync_batchnorm", "val_check_interval"),
 )
 """Settings of the trainer that change what is learned; all others keep their defaults or do not matter."""
 
@@ -53,7 +54,8 @@ def train_first(
         start: trains.
 
     Raises:
-        CommandError: if another job is training it while this one's processes run already.
+        CommandError: if another job is training it while this one's processes run already, or if ``max_time`` ended its
+            training early.
     """
     configuration = _configuration(need, config)
     name = f"{need.method}-{need.arguments['backbone']}-{_digest(configuration, data_digest)}".lower()
@@ -63,8 +65,13 @@ def train_first(
         if found is None:
             last = run.checkpoint("last")
             note(f"{'going on with' if last else 'training'} the {need.role} first: {run}")
-            start(Configuration(configuration), run, last)
+            complete = start(Configuration(configuration), run, last)
             found = run.checkpoint("best")
+            if found is not None and not complete:
+                raise CommandError(
+                    f"trainer.max_time ended the training of the {need.role} in {run} before its last epoch; give the "
+                    "same command again to go on with it"
+                )
         else:
             note(f"{need.role}: {run}")
     if found is None:
@@ -100,7 +107,21 @@ def _digest(configuration: Mapping[str, Any], data_digest: str) -> str:
         "selection": configuration.get("selection"),
         "trainer": {key: configuration["trainer"].get(key) for key in TRAINER_KEYS},
     }
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:10]
+    return hashlib.sha256(json.dumps(_plain(content), sort_keys=True, default=str).encode()).hexdigest()[:10]
+
+
+def _plain(value: Any) -> Any:
+    """Return values in one spelling: 0.0 is 0, a tuple is a list, and a file of weights is its content."""
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and Path(value).is_file():
+        with Path(value).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    return value
 
 
 @contextmanager

@@ -28,9 +28,10 @@ from maskexp.callbacks import (
 from maskexp.cli.allocation import check_allocation
 from maskexp.cli.arguments import last_value, nested_nulls, take_values
 from maskexp.cli.checkpoint import checkpoint_facts, checkpoint_layer, is_selected, locate, run_directory
-from maskexp.cli.config import Configuration, differences, read_configuration, short_name
+from maskexp.cli.config import Configuration, differences, first_nan, read_configuration, short_name
 from maskexp.cli.errors import CommandError
 from maskexp.cli.layers import chosen_class, classes_first, stack
+from maskexp.cli.lightning_hooks import out_of_time, restoring_only
 from maskexp.cli.loggers import settle_wandb, with_csv_log
 from maskexp.cli.matrix import row_configuration
 from maskexp.cli.parser_errors import explain_parser_error
@@ -40,7 +41,7 @@ from maskexp.cli.trust import trusted
 from maskexp.data import ImageDataModule
 from maskexp.evaluation import Chart, Evaluation, Standard
 from maskexp.methods import Method
-from maskexp.process import Interruption, defer_interruption, interruptible
+from maskexp.process import Interruption, defer_interruption, first_process, interruptible
 from maskexp.results import RunDirectory, RunRecorder, print_summary, write_charts, write_table
 from maskexp.studies.study import is_study
 
@@ -51,6 +52,15 @@ PER_COMMAND = ("config", "ckpt_path", "run_dir")
 
 HARMLESS = ("model.weights", "data.num_workers", "data.batch_size", "data.eval_batch_size", "data.predict_split")
 """Keys that change no number of an evaluation."""
+
+FIRST_WEIGHTS = ("model.weights", "model.selector_weights", "model.detector_checkpoint")
+"""Keys that a training reads once, before its first step."""
+
+PLANNED = (
+    *("trainer.max_epochs", "trainer.max_steps", "trainer.accumulate_grad_batches", "trainer.limit_train_batches"),
+    *("data.batch_size", "model.schedule", "model.warmup_epochs", "model.milestones", "model.gamma"),
+)
+"""Keys that change what a schedule does at a given step."""
 
 
 def run(verb: str, args: Sequence[str]) -> int:
@@ -70,10 +80,15 @@ def run(verb: str, args: Sequence[str]) -> int:
         home, checkpoint = None, None
     else:
         home, checkpoint = locate(verb, run_dir, ckpt_path)
-        if ckpt_path and checkpoint is None:
-            note(f"{run_dir} has no checkpoint yet: starting afresh")
-    below = trusted(checkpoint_layer(verb, checkpoint), configuration, flags, checkpoint) if checkpoint else {}
-    configuration = stack(below, configuration, flags, str(checkpoint))
+    origin, below = checkpoint, {}
+    if checkpoint is not None:
+        below = checkpoint_layer(verb, checkpoint)
+    elif home is not None and ckpt_path:
+        note(f"{home} has no checkpoint yet: starting afresh{' by its config.yaml' if home.holds_run else ''}")
+        origin, below = home.config_file, home.read_config() if home.holds_run else {}
+    if origin is not None:
+        below = trusted(below, configuration, flags, origin)
+    configuration = stack(below, configuration, flags, str(origin))
     if not wants_help and "data" not in configuration.values and chosen_class(flags, "data") is None:
         configuration.merge({"data": {"class_path": "SyntheticBirds"}}, "the default")
     TrainingCLI(verb, configuration, flags, home, checkpoint, below, ["maskexp", verb, *args])
@@ -113,6 +128,7 @@ class TrainingCLI(LightningCLI):
         self.checkpoint = checkpoint
         self.below = below
         self.command = command
+        self.complete = False
         choices()
         strict = {"exit_on_error": False, "allow_abbrev": False}
         super().__init__(
@@ -161,6 +177,8 @@ class TrainingCLI(LightningCLI):
             keys = [action.dest for action in self._parser(self.verb)._actions]
             sentence = explain_parser_error(str(error), keys, choices(), self.configuration)
             raise CommandError(sentence) from error
+        if (key := first_nan(self.settings.as_dict())) is not None:
+            raise CommandError(f"{key} is NaN, but has to be a number")
         if self.settings.trainer.use_distributed_sampler:
             raise CommandError(
                 "trainer.use_distributed_sampler has to stay false: Lightning's sampler repeats samples in evaluation; "
@@ -182,8 +200,17 @@ class TrainingCLI(LightningCLI):
         """Say what differs from the checkpoint, and find the run's directory."""
         self._dump_config()
         changed = differences({k: self.config_dump.get(k) for k in self.below}, self.below)
+        if self.verb == "fit" and self.checkpoint is not None:
+            for key in sorted(changed.keys() & set(FIRST_WEIGHTS)):
+                if changed[key][0] is not None:
+                    raise CommandError(
+                        f"{key} is what a training begins with, and this one goes on from {self.checkpoint}; leave "
+                        f"--{key} away, or begin a new run"
+                    )
         for key, (new, old) in changed.items():
             note(f"{key}: {new!r} instead of {old!r} ({'the interrupted run' if self.verb == 'fit' else 'checkpoint'})")
+        if self.verb == "fit" and self.checkpoint is not None and changed.keys() & set(PLANNED):
+            note("what is scheduled in epochs or steps is planned anew, as if it had been meant so from the first step")
         selected = self.checkpoint is not None and is_selected(self.checkpoint) and changed.keys() <= set(HARMLESS)
         if self.home is None and self.checkpoint and selected:
             self.home = RunDirectory.of_checkpoint(self.checkpoint)
@@ -194,6 +221,7 @@ class TrainingCLI(LightningCLI):
             method, data = (short_name(self.settings[key].class_path) for key in ("model", "data"))
             self.home = run_directory(method, data)
         self.directory = self.home
+        self._makes_directory = first_process() and not self.home.path.exists()
         settle_wandb(self.settings.trainer.logger, self.directory)
         check_allocation(self.settings.trainer.num_nodes, self.settings.trainer.devices)
         config = {key: value for key, value in self.config_dump.items() if key not in PER_COMMAND}
@@ -244,6 +272,8 @@ class TrainingCLI(LightningCLI):
         try:
             self._run(subcommand)
         except BaseException as error:
+            if self.verb == "fit" and self._makes_directory:
+                self.directory.discard_unless_begun()
             self.directory.discard_if_empty()
             if isinstance(error, Interruption):
                 error.advice = self._how_to_go_on()
@@ -266,8 +296,11 @@ class TrainingCLI(LightningCLI):
             self._require_test_split()
             if start is None:
                 self._train_first()
-            self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=start, weights_only=True)
-            if not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            with restoring_only(self.trainer, start):
+                self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=start, weights_only=True)
+            if self.trainer.fast_dev_run:  # type: ignore[attr-defined]
+                self.directory.discard_if_empty()
+            else:
                 self._conclude()
         elif subcommand == "predict":
             self.trainer.predict(
@@ -290,9 +323,9 @@ class TrainingCLI(LightningCLI):
         setattr(self.model, need.takes, str(checkpoint))
         self.model.hparams[need.takes] = str(checkpoint)
 
-    def _start_another(self, configuration: Configuration, run: RunDirectory, checkpoint: Path | None) -> None:
-        """Train by another configuration, as a run of its own in this very process."""
-        TrainingCLI("fit", configuration, [], run, checkpoint, {}, self.command)
+    def _start_another(self, configuration: Configuration, run: RunDirectory, checkpoint: Path | None) -> bool:
+        """Train by another configuration, as a run of its own in this very process; return whether it is complete."""
+        return TrainingCLI("fit", configuration, [], run, checkpoint, {}, self.command).complete
 
     def _needs_validation(self) -> bool:
         """Whether something that the test uses, such as a threshold, is chosen on the validation split."""
@@ -308,7 +341,13 @@ class TrainingCLI(LightningCLI):
             )
 
     def _conclude(self) -> None:
-        """Measure the selected checkpoint of a finished training."""
+        """Measure the selected checkpoint of a training that ended; it is done if it came to its planned end."""
+        self.complete = not out_of_time(self.trainer)  # evaluations change the trainer's state
+        if not self.complete:
+            note(
+                f"trainer.max_time ended the training in epoch {self.trainer.current_epoch}, so that it is not marked "
+                f"as done; go on with --run_dir {self.directory} --ckpt_path last and another --trainer.max_time"
+            )
         if not self.keeper.best.is_file():
             last = f"; {self.keeper.last} holds the final weights" if self.keeper.last.is_file() else ""
             raise CommandError(
@@ -318,7 +357,8 @@ class TrainingCLI(LightningCLI):
         if self.settings.test_after_fit:
             self._summarize(self._measure(("validate", "test"), self.keeper.best), self.keeper.best)
         defer_interruption()
-        self.recorder.finish()
+        if self.complete:
+            self.recorder.finish()
 
     def _measure(self, stages: Sequence[str], checkpoint: Path | None) -> dict[str, float]:
         """Validate or test a checkpoint and return its metrics; empty on all but the first rank."""

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any, Literal, cast
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.nn import ModuleDict, ModuleList
+from torch.optim.lr_scheduler import LambdaLR
 
 from maskexp.attribution import grad_cam
 from maskexp.evaluation.base import Chart, Evaluation
 from maskexp.evaluation.standard import Standard
-from maskexp.methods.checkpoint import check_classes, check_weights, data_spec, describe
+from maskexp.methods.checkpoint import CheckpointError, check_classes, check_weights, data_spec, describe
+from maskexp.methods.epochs import steps_per_epoch
 from maskexp.methods.optimization import (
     Optimizer,
     Schedule,
     cosine_with_warmup,
     multistep_with_warmup,
     parameter_groups,
+    plan_anew,
+    regrouped,
 )
 from maskexp.methods.pretraining import Pretraining
 from maskexp.models.backbones import HUB
 from maskexp.models.network import Network
+from maskexp.serialization import require_weights
 from maskexp.types import Batch, DataSpec, Prediction
 
 
@@ -178,7 +185,17 @@ class Method(LightningModule, ABC):
         return self.explain(batch["image"], batch["label"])
 
     def with_attribution(self, prediction: Prediction, target: Tensor | None = None) -> Prediction:
-        """Add Grad-CAM to a prediction, and make it the attribution where there is no other; see :meth:`explain`."""
+        """Add Grad-CAM to a prediction, and make it the attribution where there is no other; see :meth:`explain`.
+
+        Raises:
+            ValueError: if a logit is not finite.
+        """
+        wrong = int((~torch.isfinite(prediction.logits)).any(dim=1).sum())
+        if wrong:
+            raise ValueError(
+                f"the logits of {wrong} of {len(prediction.logits)} images are NaN or infinite, so that they decide "
+                "nothing; train again with a smaller learning rate"
+            )
         if prediction.features is not None:
             target = prediction.logits.argmax(dim=1) if target is None else target
             cam = grad_cam(self.network, prediction.features, target)
@@ -194,6 +211,7 @@ class Method(LightningModule, ABC):
         prediction = self(batch["image"])
         terms = self.objective(prediction, batch)
         loss = torch.stack(list(terms.values())).sum()
+        self._require_finite(loss, prediction.logits, batch_idx)
         size = len(batch["label"])
         self.log("train/loss", loss, prog_bar=True, batch_size=size)
         self.log_dict({f"train/{name}": term for name, term in terms.items()}, batch_size=size)
@@ -204,6 +222,26 @@ class Method(LightningModule, ABC):
             {f"train/{name}": value for name, value in self.monitor(prediction, batch).items()}, batch_size=size
         )
         return loss
+
+    def _require_finite(self, loss: Tensor, logits: Tensor, batch_idx: int) -> None:
+        """Stop a training that has left the finite numbers; on a GPU as often as it logs, since looking makes it wait.
+
+        Raises:
+            ValueError: if a loss or a logit of this step, or of one since the last look, is not finite.
+        """
+        wrong = ~(torch.isfinite(loss) & torch.isfinite(logits).all())
+        self._wrong = wrong if self._wrong is None else self._wrong | wrong
+        every = 1 if wrong.device.type == "cpu" else max(cast(int, cast(Any, self.trainer).log_every_n_steps), 1)
+        if (batch_idx + 1) % every == 0 or self.trainer.is_last_batch:
+            found, self._wrong = bool(self._wrong), None
+            if found:
+                raise ValueError(
+                    f"the training left the finite numbers in epoch {self.current_epoch}, at step "
+                    f"{self.trainer.global_step}: its loss or its logits are NaN or infinite; choose a smaller "
+                    f"--model.lr (now {self.lr:g}) or --model.backbone_lr (now {self.backbone_lr:g})"
+                )
+
+    _wrong: Tensor | None = None
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count a validation batch."""
@@ -259,7 +297,7 @@ class Method(LightningModule, ABC):
 
     def configure_optimizers(self) -> Any:
         """Return the optimiser, with a learning rate for the backbone and one for new layers, and its schedule."""
-        groups = parameter_groups(self.network, self.lr, self.backbone_lr, self.weight_decay)
+        groups = self._parameter_groups()
         optimizer: torch.optim.Optimizer
         if self.optimizer_name == "adamw":
             optimizer = torch.optim.AdamW(groups, lr=self.lr)
@@ -273,10 +311,10 @@ class Method(LightningModule, ABC):
                 "a schedule with warm-up, milestones or a cosine needs to know when training ends: give "
                 "--trainer.max_epochs or --trainer.max_steps, or --model.schedule constant and --model.warmup_epochs 0"
             )
-        steps_per_epoch = total / max(self.trainer.max_epochs or 1, 1)
-        warmup = round(self.warmup_epochs * steps_per_epoch)
+        epoch_steps = steps_per_epoch(self.trainer)
+        warmup = round(self.warmup_epochs * epoch_steps)
         if self.schedule == "multistep":
-            falls = [round(epoch * steps_per_epoch) for epoch in self.milestones]
+            falls = [round(epoch * epoch_steps) for epoch in self.milestones]
             schedule = multistep_with_warmup(optimizer, falls, self.gamma, warmup)
         else:
             schedule = cosine_with_warmup(optimizer, int(total), warmup, decay=self.schedule == "cosine")
@@ -284,8 +322,54 @@ class Method(LightningModule, ABC):
 
     # --- checkpoints ---------------------------------------------------------------------------------------------
 
+    def on_train_start(self) -> None:
+        """Let a resumed training learn at the rates of its own settings, and say where they differ from the former."""
+        step = self.trainer.global_step
+        if step == 0 or len(self.trainer.optimizers) != 1:
+            return
+        schedules = [config.scheduler for config in self.trainer.lr_scheduler_configs]
+        schedule = cast(LambdaLR, schedules[0]) if schedules else None
+        peaks = [group["lr"] for group in self._parameter_groups()]
+        if (rate := plan_anew(self.trainer.optimizers[0], schedule, peaks, step)) is not None:
+            rank_zero_info("the learning rates are planned anew from step %d on, where the first is now %g", step, rate)
+
+    def _parameter_groups(self, settings: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Return the network's parameter groups by our own rates, or by those of other settings."""
+        own = {"lr": self.lr, "backbone_lr": self.backbone_lr, "weight_decay": self.weight_decay}
+        return parameter_groups(self.network, **own | {key: (settings or own).get(key, own[key]) for key in own})
+
+    def _adapt_optimizer(self, checkpoint: dict[str, Any]) -> None:
+        """Make the optimiser's state in a checkpoint that of our own learning rates.
+
+        Raises:
+            CheckpointError: if it is of another optimiser or of other parameters.
+        """
+        former, states = checkpoint["hyper_parameters"], checkpoint.get("optimizer_states") or []
+        if former.get("optimizer", self.optimizer_name) != self.optimizer_name:
+            raise CheckpointError(
+                f"the checkpoint was trained by {former['optimizer']}, whose state {self.optimizer_name} cannot go on "
+                f"from; leave --model.optimizer {self.optimizer_name} away, or begin a new run"
+            )
+        before, now = self._parameter_groups(former), self._parameter_groups()
+        for state in states:
+            stored = [len(group["params"]) for group in state["param_groups"]]
+            if stored != [len(group["params"]) for group in before]:
+                raise CheckpointError(
+                    f"the checkpoint's optimiser holds {sum(stored)} parameters in {len(stored)} groups, but other "
+                    "parameters are trained now; leave away the flag that changes what is trained, or begin a new run"
+                )
+        if [group["lr"] for group in before] != [group["lr"] for group in now] or (
+            [group["weight_decay"] for group in before] != [group["weight_decay"] for group in now]
+        ):
+            checkpoint["optimizer_states"] = [regrouped(state, before, now) for state in states]
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what makes the checkpoint enough by itself: the method's name and the data's specification."""
+        """Add what makes the checkpoint enough by itself: the method's name and the data's specification.
+
+        Raises:
+            ValueError: if a weight is not finite: such a checkpoint is of no use.
+        """
+        require_weights(checkpoint["state_dict"], "the network")
         if self.spec is not None:
             checkpoint.update(describe(type(self).__name__, self.spec))
 
@@ -297,6 +381,8 @@ class Method(LightningModule, ABC):
         else:
             check_classes(trained, self.spec)
         check_weights(self.state_dict(), checkpoint["state_dict"])
+        if self._trainer is not None and self._trainer.state.fn == "fit":
+            self._adapt_optimizer(checkpoint)
 
 
 def batch_accuracy(logits: Tensor, label: Tensor) -> Tensor:

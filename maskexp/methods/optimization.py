@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -70,3 +70,57 @@ def multistep_with_warmup(
         return rise * float(gamma ** bisect_right(milestones, step))
 
     return LambdaLR(optimizer, factor)
+
+
+def regrouped(
+    state: dict[str, Any], before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return an optimiser's state for parameter groups with other rates, in which parameters may stand elsewhere.
+
+    Args:
+        state: ``state_dict()`` of the optimiser.
+        before: the parameter groups that it belongs to, of the same network.
+        now: the parameter groups that it is to be for.
+    """
+    place = {id(parameter): i for i, parameter in enumerate(p for group in before for p in group["params"])}
+    moved: dict[int, Any] = {}
+    groups: list[dict[str, Any]] = []
+    common = {key: value for key, value in state["param_groups"][0].items() if key not in ("params", "initial_lr")}
+    first = 0
+    for group in now:
+        for i, parameter in enumerate(group["params"], start=first):
+            if (old := place[id(parameter)]) in state["state"]:
+                moved[i] = state["state"][old]
+        rates = {key: group[key] for key in ("lr", "weight_decay")}
+        groups.append(common | rates | {"params": list(range(first, first + len(group["params"])))})
+        first += len(group["params"])
+    return {**state, "state": moved, "param_groups": groups}
+
+
+def plan_anew(
+    optimizer: torch.optim.Optimizer, schedule: LambdaLR | None, peaks: Sequence[float], step: int
+) -> float | None:
+    """Set the learning rates that a resumed training has by its own settings, where the restored ones are others.
+
+    Args:
+        optimizer: with one group for each of ``peaks``.
+        schedule: as it was restored; one that the checkpoint did not know begins at ``step``.
+        peaks: learning rate of each group at its peak.
+        step: optimiser steps done so far.
+
+    Returns:
+        The new rate of the first group; None if all were right.
+    """
+    if schedule is not None and schedule.last_epoch == 0:
+        schedule.last_epoch = step
+    factors = [1.0] * len(peaks) if schedule is None else [f(schedule.last_epoch) for f in schedule.lr_lambdas]
+    rates = [peak * factor for peak, factor in zip(peaks, factors, strict=True)]
+    restored = [float(group["lr"]) for group in optimizer.param_groups]
+    right = len(restored) == len(rates) and all(map(math.isclose, restored, rates))
+    if right and (schedule is None or schedule.base_lrs == list(peaks)):
+        return None
+    for group, rate, peak in zip(optimizer.param_groups, rates, peaks, strict=True):
+        group["lr"], group["initial_lr"] = rate, peak
+    if schedule is not None:
+        schedule.base_lrs, schedule._last_lr = [*peaks], [*rates]
+    return rates[0]

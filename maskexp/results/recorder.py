@@ -15,7 +15,7 @@ __all__ = ["RunRecorder"]
 
 
 class RunRecorder(Callback):
-    """Write config.yaml and env.json when a training starts, and metrics.json after each measurement.
+    """Write config.yaml and env.json when a training has started, and metrics.json after each measurement.
 
     Only the first rank writes. An evaluation leaves the training's configuration and environment as they are and adds
     an entry of its own under ``evaluations`` in env.json, with whatever differs from the training's.
@@ -33,17 +33,36 @@ class RunRecorder(Callback):
         self.command = list(command)
         self.seed = seed
         self.started = now()
+        self._recorded = False
 
     @rank_zero_only
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write down what is about to run, and hand the whole configuration to the loggers."""
+        """Hand the whole configuration to the loggers, which write it down when they begin."""
+        for logger in trainer.loggers:
+            logger.log_hyperparams(self.config)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write down a new run, which has passed all checks that come before the first step."""
+        if not self.run.holds_run:
+            self._record_start(trainer)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Write down that a run goes on, once it does: a resumption that fails before changes nothing."""
+        self._record_start(trainer)
+
+    @rank_zero_only
+    def _record_start(self, trainer: Trainer) -> None:
+        """Write down what runs; once, and not for a trial run."""
+        if self._recorded or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        self._recorded = True
         before = self.run.read_env()
         history = [*before.pop("earlier_starts", []), _without(before, "evaluations")] if before else []
         self.run.reopen()
         self.run.write_config(self.config)
         self.run.update_env(self._environment(trainer) | {"ended": None, "earlier_starts": history})
-        for logger in trainer.loggers:
-            logger.log_hyperparams(self.config)
 
     @rank_zero_only
     def record_measurement(self, trainer: Trainer, verb: str, checkpoint: Mapping[str, Any]) -> dict[str, float]:

@@ -21,6 +21,7 @@ import json
 import math
 import re
 import secrets
+import shutil
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -144,6 +145,11 @@ class RunDirectory:
         for folder in (self.path, self.checkpoints, self.gallery):
             for leftover in sorted(folder.glob(".*.part.*")):
                 leftover.unlink(missing_ok=True)
+
+    def discard_unless_begun(self) -> None:
+        """Remove what a training left that failed before it began: its loggers may have written already."""
+        if not self.holds_run and self.path.is_dir():
+            shutil.rmtree(self.path, ignore_errors=True)
 
     def discard_if_empty(self) -> None:
         """Remove the directory if all that is in it is empty folders, as a start that failed at once leaves them."""

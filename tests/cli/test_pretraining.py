@@ -125,11 +125,12 @@ def test_what_changes_the_detector_changes_its_name(tmp_path: Path) -> None:
     }
     seen: list[tuple[str, dict[str, Any]]] = []
 
-    def start(configuration: Any, run: RunDirectory, checkpoint: Path | None) -> None:
+    def start(configuration: Any, run: RunDirectory, checkpoint: Path | None) -> bool:
         seen.append((run.path.name, configuration.values))
         run.checkpoints.mkdir(parents=True)
         (run.checkpoints / "best.ckpt").touch()
         run.mark_done()
+        return True
 
     def digest(change: dict[str, Any], data: str = "d", need: Pretraining = need) -> str:
         path = train_first(need, config | change, data, RunDirectory(tmp_path / "runs" / "r"), start)
@@ -140,8 +141,8 @@ def test_what_changes_the_detector_changes_its_name(tmp_path: Path) -> None:
     assert seen[0][1]["trainer"] == {
         "max_epochs": 7, "logger": None, "callbacks": None, "fast_dev_run": False, "precision": None
     }  # fmt: skip
-    moved = {"class_path": "WaterBirds", "init_args": {"root": "elsewhere", "image_size": 32, "num_workers": 0}}
-    assert digest({"model": {}, "data": moved}) == first
+    moved = {"class_path": "WaterBirds", "init_args": {"root": "elsewhere", "image_size": 32.0, "num_workers": 0}}
+    assert digest({"model": {}, "data": moved, "seed_everything": 0.0}) == first
     assert len(seen) == 1
     larger = {"class_path": "WaterBirds", "init_args": {"root": "x", "image_size": 64}}
     others = [
@@ -149,11 +150,36 @@ def test_what_changes_the_detector_changes_its_name(tmp_path: Path) -> None:
         digest({"data": larger}),
         digest({"trainer": config["trainer"] | {"precision": "bf16-mixed"}}),
         digest({"selection": {"metric": "acc"}}),
+        digest({"trainer": config["trainer"] | {"check_val_every_n_epoch": 2}}),
+        digest({"trainer": config["trainer"] | {"val_check_interval": 0.5}}),
         digest({}, data="e"),
         digest({}, need=Pretraining("detector", "ERM", {"backbone": "resnet18", "lr": 0.2}, 7, "detector_checkpoint")),
         digest({}, need=Pretraining("detector", "ERM", need.arguments, 8, "detector_checkpoint")),
     ]
-    assert len({first, *others}) == 8
+    assert len({first, *others}) == 10
+
+
+def test_a_detector_that_ran_out_of_time_is_not_done_and_is_gone_on_with(
+    tmp_path: Path, maskexp: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = maskexp("fit", *COMET, "--run_dir=a", "--model.detector_epochs=40", "--trainer.max_time=00:00:00:01")
+    assert outcome.code == 2
+    (detector,) = detectors(tmp_path)
+    assert (
+        f"trainer.max_time ended the training of the detector in detectors/{detector.path.name} before its last epoch"
+        in outcome.complaint
+    )
+    assert not detector.done
+    assert not (tmp_path / "a").exists()
+    reached = content(detector.checkpoints / "last.ckpt")["epoch"]
+    assert reached < 39
+    outcome = maskexp("fit", *COMET, "--run_dir=a", "--model.detector_epochs=40")
+    assert outcome.code == 0, outcome.err
+    assert "going on with the detector first" in outcome.err
+    assert len(detectors(tmp_path)) == 1
+    assert detector.done
+    assert content(detector.checkpoints / "last.ckpt")["epoch"] == 39
 
 
 def test_a_job_whose_ranks_run_already_does_not_wait_for_another(
@@ -163,8 +189,9 @@ def test_a_job_whose_ranks_run_already_does_not_wait_for_another(
     config = {"seed_everything": 0, "data": {}, "trainer": {"fast_dev_run": False}}
     places: list[Path] = []
 
-    def start(configuration: Any, run: RunDirectory, checkpoint: Path | None) -> None:
+    def start(configuration: Any, run: RunDirectory, checkpoint: Path | None) -> bool:
         places.append(run.path)
+        return True
 
     with pytest.raises(CommandError, match=r"holds no best\.ckpt after the training of the detector"):
         train_first(need, config, "d", RunDirectory(tmp_path / "r"), start)
