@@ -34,6 +34,10 @@ test: install  ## run all tests
 test-fast: install  ## run the tests that take seconds
 	$(TEST_ENV) $(BIN)/python -m pytest -m "not slow"
 
+.PHONY: test-slurm
+test-slurm: install  ## run a study on a SLURM of one node that is set up for it (root, Debian packages), or say why not
+	$(TEST_ENV) MASKEXP_TEST_SLURM=1 $(BIN)/python -m pytest -rsA --no-header -W ignore tests/slurm
+
 .PHONY: check
 check: install  ## format, lint, types and the floors of the house, without changing anything
 	$(BIN)/ruff format --check

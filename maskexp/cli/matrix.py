@@ -68,6 +68,7 @@ def run(verb: str, args: Sequence[str]) -> int:
     pending, notes = _pending(study, states, options)
     if options.dry_run:
         return _print_plan(study, runs, pending, notes, options)
+    _check(pending, options)
     for note in notes:
         _say(note)
     try:
@@ -184,6 +185,17 @@ def _pending(
     return pending, notes
 
 
+def _check(pending: Sequence[Cell], options: argparse.Namespace) -> None:
+    """Refuse what cannot be launched, before anything is written."""
+    if options.launcher == "slurm":
+        if not options.template.is_file():
+            raise CommandError(f"there is no template {str(options.template)!r}")
+        return
+    for cell in pending:
+        if cell.devices[0] > 1:
+            raise CommandError(f"{cell.row!r} asks for {cell.devices[0]} nodes; use --launcher slurm")
+
+
 # --- running ---------------------------------------------------------------------------------------------------------
 
 
@@ -191,8 +203,6 @@ def _run_here(
     study: Study, runs: Runs, pending: Sequence[Cell], states: Mapping[str, CellState], options: argparse.Namespace
 ) -> int:
     most = max((cell.devices[1] for cell in pending), default=1)
-    if several := [cell for cell in pending if cell.devices[0] > 1]:
-        raise CommandError(f"{several[0].folder} asks for {several[0].devices[0]} nodes; use --launcher slurm")
     slots = gpu_slots(most)
     pool = Pool(options.jobs or max(1, len(slots)), command=fit_command, slots=slots)
     folders = [runs.prepare(cell) for cell in pending]
@@ -218,8 +228,6 @@ def _run_here(
 def _submit(
     study: Study, runs: Runs, pending: Sequence[Cell], states: Mapping[str, CellState], options: argparse.Namespace
 ) -> int:
-    if not options.template.is_file():
-        raise CommandError(f"there is no template {str(options.template)!r}")
     if not pending:
         _say("nothing is missing")
         return 0

@@ -67,7 +67,8 @@ def submit(
         cells: to run.
         study: name for the jobs.
         options: sbatch options without dashes, ``{"partition": "gpu", "time": "08:00:00"}``.
-        container: program and arguments before Python, e.g. ``apptainer exec --nv image.sif``.
+        container: program and arguments before Python, e.g. ``apptainer exec --nv image.sif``; it comes to stand
+            between double quotes in a shell script.
         template: sbatch script with ``{{names}}``.
         singleton: submit each cell as a job of its own that SLURM runs at most once at a time by its name: a second
             belt where file locks do not reach other nodes.
@@ -94,7 +95,6 @@ def submit(
         lines = [f"#SBATCH --{name}={value}" for name, value in (options or {}).items()]
         if singleton:
             lines.append("#SBATCH --dependency=singleton")
-        launch = shlex.join(["srun", "--wait=60", f"--nodes={nodes}", f"--ntasks-per-node={tasks}"])
         filled = _filled(
             text,
             {
@@ -107,7 +107,7 @@ def submit(
                 "cells": shlex.quote(f"{folder}/cells.txt"),
                 "python": shlex.quote(sys.executable),
                 "runs": shlex.quote(str(runs.path.resolve())),
-                "through": shlex.quote(f"{launch} {container}".strip()),
+                "container": container,
             },
             template,
         )
@@ -155,7 +155,7 @@ def _filled(text: str, values: Mapping[str, str], template: Path) -> str:
         return values[name]
 
     filled = re.sub(r"\{\{([^{}]*)\}\}", value, text)
-    for needed in ("cells", "through", "runs"):
+    for needed in ("cells", "runs"):
         if values[needed] not in filled:
             raise SlurmError(f"{template} has to use {{{{{needed}}}}}; begin with a copy of {TEMPLATE}")
     return filled

@@ -19,6 +19,9 @@
         published:
           source: the paper's Table 1
           values: {test/acc_worst_group: [78.1, 0.4]}
+      - name: cub                             # several files, laid on each other in this order
+        file: [data/cub.yaml, synthetic/aim.yaml]
+        reads: {test/acc: test/acc_group_mean}  # where this row finds what a column shows, if not under its name
       - name: diet                            # no file: known from the literature alone
         published: {source: the paper's Table 1, values: {test/acc_worst_group: 71.0}}
 
@@ -46,7 +49,7 @@ Compose = Callable[[Sequence[Path], Sequence[tuple[Mapping[str, Any], str]]], di
 """Reads configuration files with their layers, lays mappings (each with where it comes from) on top, returns all."""
 
 STUDY_KEYS = ("study", "title", "seeds", "seed_keys", "overrides", "columns", "published", "rows", "notes")
-ROW_KEYS = ("name", "title", "file", "overrides", "seeds", "published")
+ROW_KEYS = ("name", "title", "file", "overrides", "reads", "seeds", "published")
 COLUMN_KEYS = ("metric", "title", "scale", "margin")
 PUBLISHED_KEYS = ("source", "n", "data", "values")
 
@@ -137,12 +140,14 @@ class Row:
         title: what the table shows.
         cells: its runs, one a seed; none for a row that is known from the literature alone.
         published: what was published for it, if anything.
+        reads: keys in metrics.json of columns that this row finds under another than the column's own.
     """
 
     name: str
     title: str
     cells: tuple[Cell, ...] = ()
     published: Published | None = None
+    reads: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -226,19 +231,28 @@ def _rows(entry: Any, study: Mapping[str, Any], path: Path, compose: Compose) ->
         if "name" not in entry or published is None:
             raise StudyError(f"{where} needs a file to run, or a name and published numbers")
         return [Row(str(entry["name"]), str(entry.get("title", entry["name"])), (), published)]
-    files = _files(str(entry["file"]), path, where, compose)
-    if len(files) > 1 and (published is not None or "name" in entry or "title" in entry):
-        raise StudyError(f"{where} stands for {len(files)} files; a name, title or published numbers belong to one row")
+    if isinstance(entry["file"], list):
+        if "name" not in entry:
+            raise StudyError(f"{where} lays several files on each other and needs a name")
+        layers = [_files(str(file), path, where, compose) for file in entry["file"]]
+        stacks = [[file for found in layers for file in found]]
+    else:
+        stacks = [[file] for file in _files(str(entry["file"]), path, where, compose)]
+    if len(stacks) > 1 and (published is not None or "name" in entry or "title" in entry):
+        raise StudyError(
+            f"{where} stands for {len(stacks)} files; a name, title or published numbers belong to one row"
+        )
+    reads = {str(column): str(key) for column, key in (entry.get("reads") or {}).items()}
     overrides = [(_nested(study.get("overrides"), where), f"overrides of {path}")]
     overrides.append((_nested(entry.get("overrides"), where), f"overrides of {where}"))
     rows = []
-    for file in files:
-        config = compose([file], overrides)
-        name = str(entry.get("name", file.stem))
+    for files in stacks:
+        config = compose(files, overrides)
+        name = str(entry.get("name", files[-1].stem))
         seeds = _seeds(entry.get("seeds", study.get("seeds", [0])), where)
         keys = _list(study.get("seed_keys", ["seed_everything"]), f"seed_keys in {path}")
         cells = tuple(_cell(name, seed, config, keys, where) for seed in seeds)
-        rows.append(Row(name, str(entry.get("title", name)), cells, published))
+        rows.append(Row(name, str(entry.get("title", name)), cells, published, reads))
     return rows
 
 
@@ -345,10 +359,10 @@ def _column(entry: Any, path: Path) -> Column:
 def _check_published_columns(rows: Sequence[Row], columns: Sequence[Column], path: Path) -> None:
     known = [column.metric for column in columns]
     for row in rows:
-        for metric in row.published.values if row.published else ():
+        for metric in (*(row.published.values if row.published else ()), *row.reads):
             if metric not in known:
                 raise StudyError(
-                    f"{path} has a published {metric!r} for {row.name!r} but no such column; "
+                    f"{path} says something of {metric!r} for {row.name!r} but has no such column; "
                     f"{did_you_mean(metric, known, 'add it to columns')}"
                 )
 

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from maskexp.studies.cells import CellState, Record, Runs, read_record
-from maskexp.studies.study import Column, Published, Row, Study
+from maskexp.studies.study import Column, Row, Study
 from maskexp.studies.verdicts import Comparison, Sample, compare
 
 __all__ = ["RENDERERS", "Entry", "Line", "StudyTable", "tabulate_study"]
@@ -113,14 +113,15 @@ def _line(row: Row, columns: tuple[Column, ...], runs: Runs, states: Mapping[str
         for cell in row.cells
         if (state := states[cell.folder]).name in ("failed", "stale")
     ]
-    entries = tuple(_entry(column, done, row.published) for column in columns)
+    entries = tuple(_entry(column, done, row) for column in columns)
     rules = tuple(sorted({record.rule for record in done if record.rule}))
     data = tuple(sorted({" ".join(filter(None, record.data)) for record in done}))
     return Line(row, len(done), entries, rules, data, tuple(failures))
 
 
-def _entry(column: Column, done: list[Record], published: Published | None) -> Entry:
-    values = [value for record in done if (value := (record.metrics or {}).get(column.metric)) is not None]
+def _entry(column: Column, done: list[Record], row: Row) -> Entry:
+    key, published = row.reads.get(column.metric, column.metric), row.published
+    values = [value for record in done if (value := (record.metrics or {}).get(key)) is not None]
     sample = Sample.of([value * column.scale for value in values]) if values else None
     known = published.values.get(column.metric) if published else None
     if known is None or published is None:
@@ -141,7 +142,7 @@ def _is_data(record: Record, wanted: Mapping[str, str]) -> bool:
 
 
 def _digits(column: Column) -> int:
-    return 3 if column.scale < 10 else 1
+    return 3 if column.scale < 10 else 2
 
 
 def _number(mean: float, std: float | None, digits: int, sign: str = "±") -> str:

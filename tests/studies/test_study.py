@@ -9,7 +9,7 @@ import pytest
 
 from maskexp.studies import StudyError, read_study
 from maskexp.studies.study import content_address
-from tests.studies.stand_in import compose, study_of, write_study
+from tests.studies.stand_in import ERM, compose, study_of, write_study
 
 
 def test_rows_are_files_patterns_and_mappings(tmp_path: Path) -> None:
@@ -19,6 +19,15 @@ def test_rows_are_files_patterns_and_mappings(tmp_path: Path) -> None:
     config = study.row("aim_35").cells[1].config
     assert config["model"] == {"class_path": "maskexp.methods.AIM", "init_args": {"tau": 0.35}}
     assert (config["trainer"], config["seed_everything"]) == ({"max_epochs": 3}, 1)
+
+
+def test_files_of_a_row_lie_on_each_other(tmp_path: Path) -> None:
+    rows = [{"name": "both", "file": ["erm.yaml", "longer.yaml"], "reads": {"test/acc": "test/acc_group_mean"}}]
+    files = {"erm.yaml": ERM, "longer.yaml": {"trainer": {"max_epochs": 50}}}
+    study = read_study(write_study(tmp_path, {"rows": rows}, files), compose)
+    config = study.row("both").cells[0].config
+    assert (config["model"], config["trainer"]) == (ERM["model"], {"max_epochs": 50})
+    assert study.row("both").reads == {"test/acc": "test/acc_group_mean"}
 
 
 def test_first_seed_of_every_row_comes_first(tmp_path: Path) -> None:
@@ -82,6 +91,7 @@ PUBLISHED = {"source": "Table 1", "values": {"test/acc": 90.0}}
         ({"rows": [{"file": "er.yaml"}]}, "did you mean 'erm.yaml'"),
         ({"rows": ["b*.yaml"]}, "no file matches b*.yaml"),
         ({"rows": ["erm.yaml", "erm.yaml"]}, "two rows called 'erm'"),
+        ({"rows": [{"file": ["erm.yaml", "aim.yaml"]}]}, "needs a name"),
         ({"rows": []}, "has no rows"),
         ({"rows": "erm.yaml"}, "has to be a list"),
         ({"rows": [3]}, "a file or a mapping"),
@@ -96,7 +106,7 @@ PUBLISHED = {"source": "Table 1", "values": {"test/acc": 90.0}}
         ({"rows": ["erm.yaml"], "columns": [{"metric": "test/acc", "margin": -1}]}, "positive numbers"),
         ({"rows": ["erm.yaml"], "columns": [{"title": "x"}]}, "a mapping with metric"),
         ({"rows": ["erm.yaml"], "overrides": [1]}, "keys and values"),
-        ({"rows": [{"file": "erm.yaml", "published": PUBLISHED}], "columns": ["test/ac"]}, "no such column"),
+        ({"rows": [{"file": "erm.yaml", "published": PUBLISHED}], "columns": ["test/ac"]}, "has no such column"),
         ({"rows": [{"file": "erm.yaml", "published": PUBLISHED | {"n": "5"}}]}, "a number of runs"),
         ({"rows": [{"file": "erm.yaml", "published": PUBLISHED | {"values": {"test/acc": "9 ± 1"}}}]}, "a mean, or"),
         ({"rows": [{"file": "erm.yaml", "published": PUBLISHED | {"values": {"test/acc": [9, -1]}}}]}, "a mean, or"),

@@ -74,9 +74,9 @@ def test_a_metric_that_only_some_runs_have_says_how_many(table: StudyTable) -> N
 
 def test_terminal_shows_failures_intervals_sources_and_the_rule(table: StudyTable) -> None:
     text = RENDERERS["terminal"](table)
-    assert re.search(r"AIM\[2, 35 %\] +2/3 +81\.0 ± 1\.4 +60\.0 +differs", text)
+    assert re.search(r"AIM\[2, 35 %\] +2/3 +81\.00 ± 1\.41 +60\.00 +differs", text)
     assert re.search(r"AIM.*, seed 2: failed \(out of memory\); log: .*log\.txt", text)
-    assert "ERM, acc [%]: difference +0.0 [-0.6, +0.6] (95 %, Welch's t, published n = 5), margin 2: agrees" in text
+    assert "ERM, acc [%]: difference +0.00 [-0.61, +0.61] (95 %, Welch's t, published n = 5), margin 2: agrees" in text
     assert "one-sample t, published taken as exact" in text
     assert "checkpoint: best epoch by val/acc_worst_group" in text
     assert "measured on synthetic_birds correlation0.95: other data" in text
@@ -93,7 +93,7 @@ def test_markdown_is_a_table_of_equal_lines(table: StudyTable) -> None:
 def test_latex_escapes_what_has_a_meaning(table: StudyTable) -> None:
     text = RENDERERS["latex"](table)
     body = [line for line in text.splitlines() if not line.startswith("%")]
-    assert r"AIM[2, 35 \%] & 2/3 & 81.0 $\pm$ 1.4 & 60.0 & differs" in text
+    assert r"AIM[2, 35 \%] & 2/3 & 81.00 $\pm$ 1.41 & 60.00 & differs" in text
     assert len({len(re.findall(r"(?<!\\)&", line)) for line in body if line.endswith(r"\\")}) == 1
     assert body[0].startswith(r"\begin{tabular}{lrrrrr}")
     assert body[-1] == r"\end{tabular}"
@@ -110,6 +110,15 @@ def test_csv_has_full_precision_and_all_that_a_verdict_was_read_off(table: Study
     assert float(erm["low"]) < 0 < float(erm["high"])
     assert (rows["x2"]["n"], rows["x2"]["mean"], rows["x2"]["verdict"]) == ("0", "", "not run")
     assert rows["aim"]["failed"] == "1"
+
+
+def test_a_row_may_read_another_key(tmp_path: Path) -> None:
+    study = study_of(tmp_path, [{"file": "erm.yaml", "reads": {"test/acc": "test/acc_group_mean"}}], seeds=[0])
+    runs = Runs(tmp_path / "runs")
+    finish(runs.folder(study.cells[0]), {"test/acc": 0.5, "test/acc_group_mean": 0.75})
+    sample = tabulate_study(study, runs, runs.states(study.cells)).lines[0].entries[0].sample
+    assert sample is not None
+    assert sample.mean == 0.75
 
 
 def test_stale_runs_do_not_count_and_are_named(tmp_path: Path) -> None:
