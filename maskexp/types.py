@@ -56,6 +56,8 @@ class Prediction:
         interpolation: how ``attribution`` and ``masks`` extend from their grid to pixels: ``nearest`` for the
             cells of a binary mask, ``bilinear`` for a smooth map.
         features: ``(B, C, h, w)`` the last spatial map before pooling, from which Grad-CAM is computed.
+        visible: ``(B, 1, H, W)`` bool, the pixels that the network was shown where the method hid the others in
+            evaluation; None if it saw whole images.
         extras: whatever else the objective of the method needs.
     """
 
@@ -64,6 +66,7 @@ class Prediction:
     masks: tuple[Tensor, ...] = ()
     interpolation: Interpolation = "bilinear"
     features: Tensor | None = None
+    visible: Tensor | None = None
     extras: dict[str, Tensor | tuple[Tensor, ...]] = field(default_factory=dict)
 
     def attribution_at(self, size: tuple[int, int]) -> Tensor | None:

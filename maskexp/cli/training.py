@@ -18,6 +18,7 @@ import maskexp.data
 import maskexp.evaluation
 import maskexp.methods
 from maskexp.callbacks import (
+    Evaluator,
     Gallery,
     KeepCheckpoints,
     LeaveWhenAsked,
@@ -238,8 +239,6 @@ class TrainingCLI(LightningCLI):
                 raise error.__cause__ from None
             raise
 
-        self.model.test_evaluations = self._get(self.config_init, "evaluations")
-
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer with our callbacks and a CSV log in the run's directory."""
         settings = dict(self._get(self.config_init, "trainer"), **kwargs)
@@ -255,7 +254,9 @@ class TrainingCLI(LightningCLI):
         return self._instantiate_trainer(settings, self._callbacks())
 
     def _callbacks(self) -> list[Callback]:
-        callbacks: list[Callback] = [self.recorder, self.keeper]
+        # First: what cannot be evaluated is refused before anything is recorded.
+        self.evaluator = Evaluator(self._get(self.config_init, "evaluations"))
+        callbacks: list[Callback] = [self.evaluator, self.recorder, self.keeper]
         if self.verb == "predict":
             save = self.settings.save_attributions
             callbacks.append(PredictionWriter(str(self.directory.path), save_attributions=save))
@@ -309,7 +310,7 @@ class TrainingCLI(LightningCLI):
             self.recorder.record_evaluation(self.trainer, subcommand, self._facts(self.checkpoint))
             note(f"wrote {self.directory.path / 'predictions.csv'}")
         else:
-            stages = ("validate", "test") if subcommand == "test" and self._needs_validation() else (subcommand,)
+            stages = ("validate", "test") if subcommand == "test" and self.evaluator.needs_validation else (subcommand,)
             self._summarize(self._measure(stages, self.checkpoint), self.checkpoint)
 
     def _train_first(self) -> None:
@@ -326,10 +327,6 @@ class TrainingCLI(LightningCLI):
     def _start_another(self, configuration: Configuration, run: RunDirectory, checkpoint: Path | None) -> bool:
         """Train by another configuration, as a run of its own in this very process; return whether it is complete."""
         return TrainingCLI("fit", configuration, [], run, checkpoint, {}, self.command).complete
-
-    def _needs_validation(self) -> bool:
-        """Whether something that the test uses, such as a threshold, is chosen on the validation split."""
-        return any(evaluation.needs_validation for evaluation in self.model.test_evaluations)
 
     def _require_test_split(self) -> None:
         """Complain before the training, rather than after it, that there is nothing to test on."""
@@ -367,7 +364,7 @@ class TrainingCLI(LightningCLI):
             measure = getattr(self.trainer, stage)
             measure(self.model, datamodule=self.datamodule, ckpt_path=str(checkpoint), verbose=False, weights_only=True)
             metrics |= self.recorder.record_measurement(self.trainer, stage, self._facts(checkpoint)) or {}
-        self._draw(self.model.charts)
+        self._draw(self.evaluator.charts)
         return metrics
 
     @rank_zero_only
@@ -382,7 +379,7 @@ class TrainingCLI(LightningCLI):
     def _summarize(self, metrics: Mapping[str, float], checkpoint: Path | None) -> None:
         data = cast(Any, self.datamodule)
         title = f"{data.spec.name} ({data.spec.variant})"
-        if self.model.test_evaluations:
+        if self.evaluator.evaluations:
             write_table(metrics, self.directory.evaluations / "table.csv")
         print_summary(metrics, self._facts(checkpoint), title, data.notes, str(self.directory))
 

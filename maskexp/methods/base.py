@@ -1,22 +1,19 @@
-"""What all methods share: steps, metrics, optimiser, schedule, and what a checkpoint holds."""
+"""What all methods share: steps, optimiser, schedule, and what a checkpoint holds."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
-from torch.nn import ModuleDict, ModuleList
 from torch.optim.lr_scheduler import LambdaLR
 
 from maskexp.attribution import grad_cam
-from maskexp.evaluation.base import Chart, Evaluation
-from maskexp.evaluation.standard import Standard
 from maskexp.methods.checkpoint import CheckpointError, check_classes, check_weights, data_spec, describe
 from maskexp.methods.epochs import steps_per_epoch
 from maskexp.methods.optimization import (
@@ -37,6 +34,9 @@ from maskexp.types import Batch, DataSpec, Prediction
 
 class Method(LightningModule, ABC):
     """Base of all methods; a subclass adds its network and its objective.
+
+    A method knows its network and its objective. The numbers of validation and test are counted by a callback,
+    :class:`maskexp.callbacks.Evaluator`, from what the steps return.
 
     The network is built in :meth:`setup` from the datamodule's :class:`~maskexp.types.DataSpec`, or from the one that
     a checkpoint holds, so that no argument repeats what the data know.
@@ -60,15 +60,10 @@ class Method(LightningModule, ABC):
     Attributes:
         soft_labels: whether the objective can learn from ``label`` as probabilities ``(B, K)``, which MixUp and CutMix
             make; otherwise they are refused.
-        hides_in_evaluation: whether :meth:`explain_batch` hides something of the pictures. Then it is what ``Standard``
-            counts; all other evaluations put their own questions to the network, on whole pictures.
         reads_checkpoints_of: names of other methods whose checkpoints fit this one.
-        test_evaluations: what a test asks beyond :class:`~maskexp.evaluation.Standard`; set it before the test.
-        charts: what the last test left to be plotted.
     """
 
     soft_labels: bool = False
-    hides_in_evaluation: bool = False
     reads_checkpoints_of: tuple[str, ...] = ()
 
     def __init__(
@@ -102,8 +97,6 @@ class Method(LightningModule, ABC):
         self.milestones = sorted(milestones or [])
         self.gamma = gamma
         self.spec: DataSpec | None = None
-        self.test_evaluations: list[Evaluation] = []
-        self.charts: list[Chart] = []
 
     # --- what a method defines -----------------------------------------------------------------------------------
 
@@ -147,18 +140,12 @@ class Method(LightningModule, ABC):
         self.weights = None
 
     def setup(self, stage: str) -> None:
-        """Build network and metrics from the datamodule's specification.
+        """Build the network from the datamodule's specification.
 
         Pretrained weights are read for training only: any other stage begins with a checkpoint.
         """
         spec = cast(Any, self.trainer).datamodule.spec
         self.build(spec, self.weights if stage == "fit" else None)
-        calibrated = [extra for extra in self.test_evaluations if stage == "validate" and extra.needs_validation]
-        chosen = {"val": calibrated, "test": self.test_evaluations if stage == "test" else []}
-        self.evaluations = ModuleDict({split: ModuleList([Standard(), *extra]) for split, extra in chosen.items()})
-        for evaluation in self.evaluations.values():
-            for each in cast(ModuleList, evaluation):
-                cast(Evaluation, each).prepare(spec, self.network)
 
     def forward(self, images: Tensor) -> Prediction:
         """Return the network's prediction for images ``(B, 3, H, W)`` in [0, 1]."""
@@ -243,21 +230,13 @@ class Method(LightningModule, ABC):
 
     _wrong: Tensor | None = None
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count a validation batch."""
-        self._count("val", batch)
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Prediction]:
+        """Return the prediction for a validation batch, which a callback judges."""
+        return {"prediction": self.explain_batch(batch)}
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count a test batch."""
-        self._count("test", batch)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the metrics of the whole validation split."""
-        self._report("val")
-
-    def on_test_epoch_end(self) -> None:
-        """Log the metrics of the whole test split."""
-        self._report("test")
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Prediction]:
+        """Return the prediction for a test batch, which a callback judges."""
+        return {"prediction": self.explain_batch(batch)}
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Return logits and the attribution, in pixels, that the metrics see."""
@@ -266,32 +245,6 @@ class Method(LightningModule, ABC):
         result = {key: batch[key] for key in ("index", "label", "group")} | {"logits": prediction.logits}
         attribution = prediction.attribution_at(size)
         return result if attribution is None else result | {"attribution": attribution}
-
-    def _count(self, split: Literal["val", "test"], batch: Batch) -> None:
-        counted = whole = self.explain_batch(batch)
-        evaluations = self._evaluations(split)
-        if self.hides_in_evaluation and not all(isinstance(evaluation, Standard) for evaluation in evaluations):
-            whole = self.explain(batch["image"], batch["label"])
-        for evaluation in evaluations:
-            evaluation.update(self, batch, counted if isinstance(evaluation, Standard) else whole)
-
-    def _report(self, split: Literal["val", "test"]) -> None:
-        # Metric.compute() has already reduced over ranks: every rank logs the same numbers.
-        values: dict[str, Tensor] = {}
-        self.charts = []
-        for evaluation in self._evaluations(split):
-            answers = evaluation.compute()
-            if twice := sorted(values.keys() & answers.keys()):
-                raise ValueError(f"two evaluations answer {', '.join(twice)}; name each evaluation once")
-            values |= answers
-            self.charts += evaluation.charts()
-            if split == "val" and evaluation.needs_validation:
-                evaluation.calibrate()
-            evaluation.reset()
-        self.log_dict({f"{split}/{name}": value.float() for name, value in values.items()}, rank_zero_only=False)
-
-    def _evaluations(self, split: Literal["val", "test"]) -> list[Evaluation]:
-        return [cast(Evaluation, evaluation) for evaluation in cast(ModuleList, self.evaluations[split])]
 
     # --- optimisation --------------------------------------------------------------------------------------------
 

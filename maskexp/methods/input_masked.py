@@ -39,7 +39,6 @@ class InputMasked(ERM):
         is the ground truth is ours.
     """
 
-    hides_in_evaluation = True
     reads_checkpoints_of = ("ERM",)
 
     def __init__(
@@ -57,7 +56,7 @@ class InputMasked(ERM):
         self.hidden = hidden
 
     def setup(self, stage: str) -> None:
-        """Build network and metrics; refuse data that does not say what to hide."""
+        """Build the network; refuse data that does not say what to hide."""
         spec = cast(Any, self.trainer).datamodule.spec
         if spec.foreground == "none":
             raise ValueError(
@@ -80,4 +79,5 @@ class InputMasked(ERM):
             )
         visible = batch["foreground"] if self.hidden == "background" else ~batch["foreground"]
         prediction: Prediction = self.hiding(self.network, batch["image"], visible)
+        prediction.visible = visible
         return self.with_attribution(prediction, batch["label"])

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from lightning.pytorch import Trainer
 
+from maskexp.callbacks import Evaluator
 from maskexp.data import SyntheticBirds
 
 
@@ -22,6 +23,9 @@ def trainer(tmp_path: Path) -> Callable[..., Trainer]:
     def make(**options: Any) -> Trainer:
         quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False}
         common = {"accelerator": "cpu", "devices": 1, "use_distributed_sampler": False, "default_root_dir": tmp_path}
-        return Trainer(**{"max_epochs": 1, "enable_checkpointing": False} | quiet | common | options)
+        callbacks = [Evaluator(), *options.pop("callbacks", [])]
+        return Trainer(
+            callbacks=callbacks, **{"max_epochs": 1, "enable_checkpointing": False} | quiet | common | options
+        )
 
     return make

@@ -9,7 +9,6 @@ import torch
 from lightning.pytorch import Trainer
 
 from maskexp.data import SyntheticBirds
-from maskexp.evaluation import MaskLeakage, Standard
 from maskexp.masking.inputs import Grey, LayerMasking
 from maskexp.methods import ERM, InputMasked
 from maskexp.types import Batch
@@ -49,25 +48,6 @@ def test_the_prediction_is_that_of_the_way_of_hiding(birds: SyntheticBirds, batc
         assert torch.equal(prediction.logits, expected.logits)
         assert prediction.attribution is not None
         assert torch.equal(prediction.attribution, prediction.extras["grad_cam"])  # type: ignore[arg-type]
-
-
-def test_further_evaluations_see_whole_images(birds: SyntheticBirds, batch: Batch) -> None:
-    counted = []
-    for method in (built(birds, hiding="black", hidden="foreground"), ERM(**SMALL)):  # type: ignore[arg-type]
-        torch.manual_seed(0)
-        method.build(birds.spec)
-        method.eval()
-        method.network.load_state_dict(built(birds).network.state_dict())
-        asked = [Standard(), MaskLeakage(("black",))]
-        for evaluation in asked:
-            evaluation.prepare(birds.spec, method.network)
-        method.evaluations = torch.nn.ModuleDict({"test": torch.nn.ModuleList(asked)})
-        method.test_step(batch, 0)
-        counted.append([{name: value.item() for name, value in each.compute().items()} for each in asked])
-    (hidden, leakage), (whole, expected) = counted
-    assert leakage["mask_leakage/n"] > 0
-    assert leakage == pytest.approx(expected, nan_ok=True)
-    assert hidden["epg"] != whole["epg"]
 
 
 def test_training_sees_whole_images_and_gives_the_weights_of_erm(
