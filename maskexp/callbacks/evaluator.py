@@ -8,7 +8,7 @@ from typing import Any, Literal, cast
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from maskexp.evaluation import Chart, Evaluation, Standard
+from maskexp.evaluation import Chart, Evaluation, StandardMetrics
 from maskexp.metrics.functional.inputs import to_real
 from maskexp.types import Batch, Prediction
 
@@ -20,15 +20,16 @@ Split = Literal["val", "test"]
 class Evaluator(Callback):
     """Count the evaluations of the validation and the test split, and log their values as ``val/…`` and ``test/…``.
 
-    :class:`~maskexp.evaluation.Standard` judges every split, with the predictions that the method's validation and test
-    steps return. The further evaluations ask their own questions on the test split, about whole images; those that
-    choose something on the validation split, such as a threshold, are counted in ``trainer.validate`` too.
+    :class:`~maskexp.evaluation.StandardMetrics` judges every split, with the predictions that the method's
+    validation and test steps return. The further evaluations ask their own questions on the test split, about whole
+    images; those that choose something on the validation split, such as a threshold, are counted in
+    ``trainer.validate`` too.
 
     Values are logged in float64 (float32 on Apple's MPS) and on every rank alike: a metric has already been reduced
     over the ranks when it is computed.
 
     Args:
-        evaluations: what a test asks beyond :class:`~maskexp.evaluation.Standard`.
+        evaluations: what a test asks beyond :class:`~maskexp.evaluation.StandardMetrics`.
 
     Attributes:
         charts: what the last validation or test left to be plotted.
@@ -62,7 +63,7 @@ class Evaluator(Callback):
 
     def _prepare(self, split: Split, pl_module: LightningModule, further: Sequence[Evaluation]) -> None:
         method = cast(Any, pl_module)
-        self._counted[split] = [Standard(), *further]
+        self._counted[split] = [StandardMetrics(), *further]
         for evaluation in self._counted[split]:
             evaluation.prepare(method.spec, method.network)
             evaluation.to(pl_module.device)

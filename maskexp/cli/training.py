@@ -40,7 +40,7 @@ from maskexp.cli.pretraining import train_first
 from maskexp.cli.terminal import note, silence
 from maskexp.cli.trust import trusted
 from maskexp.data import ImageDataModule
-from maskexp.evaluation import Chart, Evaluation, Standard
+from maskexp.evaluation import Chart, Evaluation, StandardMetrics
 from maskexp.methods import Method
 from maskexp.process import Interruption, defer_interruption, first_process, interruptible
 from maskexp.results import RunDirectory, RunRecorder, print_summary, write_charts, write_table
@@ -392,7 +392,9 @@ def choices() -> dict[str, list[str]]:
     return {
         "model": _subclasses(maskexp.methods, Method),
         "data": _subclasses(maskexp.data, ImageDataModule),
-        "evaluations": [name for name in _subclasses(maskexp.evaluation, Evaluation) if name != Standard.__name__],
+        "evaluations": [
+            name for name in _subclasses(maskexp.evaluation, Evaluation) if name != StandardMetrics.__name__
+        ],
     }
 
 

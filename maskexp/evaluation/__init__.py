@@ -1,7 +1,7 @@
 """What a trained classifier is asked: evaluations that need no trainer, chosen by name."""
 
 from maskexp.evaluation.background_gap import BackgroundGap
-from maskexp.evaluation.base import Chart, Evaluation, Subject
+from maskexp.evaluation.base import Chart, Evaluation, ExplainableClassifier
 from maskexp.evaluation.concordance import Concordance
 from maskexp.evaluation.fidelity import Fidelity
 from maskexp.evaluation.insertion_deletion import InsertionAndDeletion
@@ -11,7 +11,7 @@ from maskexp.evaluation.localization import LegacyCometLocalization, Localizatio
 from maskexp.evaluation.mask_leakage import MaskLeakage
 from maskexp.evaluation.missingness import Missingness
 from maskexp.evaluation.robustness import BackgroundRobustness, NoiseRobustness
-from maskexp.evaluation.standard import Standard
+from maskexp.evaluation.standard_metrics import StandardMetrics
 from maskexp.evaluation.sufficiency import SufficiencyAndComprehensiveness
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Chart",
     "Concordance",
     "Evaluation",
+    "ExplainableClassifier",
     "Fidelity",
     "InsertionAndDeletion",
     "LegacyCometLocalization",
@@ -29,7 +30,6 @@ __all__ = [
     "MaskLeakage",
     "Missingness",
     "NoiseRobustness",
-    "Standard",
-    "Subject",
+    "StandardMetrics",
     "SufficiencyAndComprehensiveness",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from maskexp.evaluation.base import Evaluation, Subject
+from maskexp.evaluation.base import Evaluation, ExplainableClassifier
 from maskexp.evaluation.imagenet9_variants import ImageNet9Variants
 from maskexp.metrics import BGGap
 from maskexp.models.network import Network
@@ -37,12 +37,12 @@ class BackgroundGap(Evaluation):
         self.gap = BGGap()
 
     @torch.no_grad()
-    def update(self, subject: Subject, batch: Batch, prediction: Prediction) -> None:
+    def update(self, classifier: ExplainableClassifier, batch: Batch, prediction: Prediction) -> None:
         """Count the pictures of both variants in the rows of this batch."""
         for variant in (SAME, RAND):
             pictures = self.variants.fetch(variant, batch["index"])
             foreign = torch.full_like(pictures["label"], variant == RAND, dtype=torch.bool)
-            self.gap.update(subject(pictures["image"]).logits, pictures["label"], foreign)
+            self.gap.update(classifier(pictures["image"]).logits, pictures["label"], foreign)
 
     def compute(self) -> dict[str, Tensor]:
         """Return ``background/<name>`` for all that :class:`~maskexp.metrics.BGGap` says."""

@@ -13,10 +13,10 @@ from torchmetrics import Metric
 from maskexp.models.network import Network
 from maskexp.types import Batch, DataSpec, Prediction
 
-__all__ = ["Chart", "Evaluation", "Subject"]
+__all__ = ["Chart", "Evaluation", "ExplainableClassifier"]
 
 
-class Subject(Protocol):
+class ExplainableClassifier(Protocol):
     """The classifier that is judged; every :class:`~maskexp.methods.Method` is one."""
 
     @property
@@ -83,13 +83,13 @@ class Evaluation(nn.Module, ABC):
         """
 
     @abstractmethod
-    def update(self, subject: Subject, batch: Batch, prediction: Prediction) -> None:
+    def update(self, classifier: ExplainableClassifier, batch: Batch, prediction: Prediction) -> None:
         """Count a batch.
 
         Args:
-            subject: the classifier, for whatever else it has to be asked.
+            classifier: the classifier, for whatever else it has to be asked.
             batch: images and truth.
-            prediction: ``subject.explain(batch["image"], batch["label"])``, computed once for all evaluations.
+            prediction: ``classifier.explain(batch["image"], batch["label"])``, computed once for all evaluations.
         """
 
     @abstractmethod

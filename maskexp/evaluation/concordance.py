@@ -8,9 +8,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from maskexp.evaluation.base import Chart, Evaluation, Subject
-from maskexp.evaluation.head_input import HeadInput
-from maskexp.evaluation.hidden_parts import ways_of_hiding
+from maskexp.evaluation.base import Chart, Evaluation, ExplainableClassifier
+from maskexp.evaluation.input_masking import input_maskings
+from maskexp.evaluation.penultimate_features import PenultimateFeatures
 from maskexp.evaluation.subsets import check_every, check_some, every_nth
 from maskexp.metrics.similarity_shift import SimilarityShift
 from maskexp.models.network import Network
@@ -29,7 +29,7 @@ class Concordance(Evaluation):
     Fewer pixels also change the features by themselves; compare ways of hiding at one scale, not scales.
 
     Args:
-        hiding: ways of hiding, by name (:func:`maskexp.masking.inputs.create_hiding`).
+        hiding: ways of hiding, by name (:func:`maskexp.masking.inputs.create_input_masking`).
         scales: of the shrunk sides, each in (0, 1) (Balasubramanian & Feizi: 200, 128, 64 and 32 of 224
             pixels, which the defaults give but for one or two).
         every: judge only rows of the split that are a multiple of this; the features of each image are kept until the
@@ -55,17 +55,17 @@ class Concordance(Evaluation):
         check_some(scales=scales)
         if not all(0 < scale < 1 for scale in scales):
             raise ValueError(f"scales are {list(scales)}; each must be larger than 0 and smaller than 1")
-        self.hiding = ways_of_hiding(hiding)
+        self.hiding = input_maskings(hiding)
         self.scales, self.every = tuple(scales), every
         self.shifts = nn.ModuleDict()
 
     def prepare(self, spec: DataSpec, network: Network) -> None:
         """Create the metrics."""
-        self.features = HeadInput(network)
+        self.features = PenultimateFeatures(network)
         self.shifts = nn.ModuleDict({name: SimilarityShift(len(self.scales)) for name in self.hiding})
 
     @torch.no_grad()
-    def update(self, subject: Subject, batch: Batch, prediction: Prediction) -> None:
+    def update(self, classifier: ExplainableClassifier, batch: Batch, prediction: Prediction) -> None:
         """Keep the features of a batch; the prediction is not needed."""
         images = every_nth(batch, self.every)["image"]
         if not len(images):

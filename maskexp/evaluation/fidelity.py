@@ -8,17 +8,17 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from maskexp.evaluation.base import Chart, Evaluation, Subject
-from maskexp.evaluation.hidden_parts import (
+from maskexp.evaluation.base import Chart, Evaluation, ExplainableClassifier
+from maskexp.evaluation.input_masking import (
     PATHS,
     SOURCES,
     Path,
     asked_part,
     chosen_paths,
     distinct_paths,
+    input_maskings,
     maps_and_control,
     on_part,
-    ways_of_hiding,
     whole_images,
 )
 from maskexp.evaluation.subsets import check_every
@@ -48,8 +48,8 @@ class Fidelity(Evaluation):
     masking does not pass through the selector of COMET: ``paths: [predictor]`` leaves the other path out.
 
     Args:
-        hiding: ways of hiding, by name (:func:`maskexp.masking.inputs.create_hiding`); COMET paints the data's mean
-            colour, which ``grey`` is for ImageNet.
+        hiding: ways of hiding, by name (:func:`maskexp.masking.inputs.create_input_masking`); COMET paints the data's
+            mean colour, which ``grey`` is for ImageNet.
         shares: of the pixels of an image (COMET: 5, 10 and 20 %).
         paths: ``predictor``, ``pipeline`` or both.
         protocols: ``remove`` the pixels, ``keep`` nothing else (DiET; keys ``…/keep_<percent>``, higher is better).
@@ -72,7 +72,7 @@ class Fidelity(Evaluation):
     ) -> None:
         super().__init__()
         check_every(every)
-        self.hiding = ways_of_hiding(hiding)
+        self.hiding = input_maskings(hiding)
         self.shares, self.paths = validated_shares(shares), chosen_paths(paths)
         self.protocols = tuple(dict.fromkeys(map(validated_protocol, protocols)))
         self.every, self.seed = every, seed
@@ -95,12 +95,12 @@ class Fidelity(Evaluation):
         )
 
     @torch.no_grad()
-    def update(self, subject: Subject, batch: Batch, prediction: Prediction) -> None:
+    def update(self, classifier: ExplainableClassifier, batch: Batch, prediction: Prediction) -> None:
         """Count a batch."""
         batch, maps = maps_and_control(batch, prediction, self.every, self.seed)
         images, label = batch["image"], batch["label"]
         for path in dict.fromkeys(self.counted.values()):
-            part = asked_part(path, subject.network)
+            part = asked_part(path, classifier.network)
             self._metric(self.whole, path).update(whole_images(part), images, maps[""], label)
             for name, hiding in self.hiding.items():
                 classify = on_part(part, hiding)

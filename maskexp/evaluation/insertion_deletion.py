@@ -8,8 +8,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from maskexp.evaluation.base import Chart, Evaluation, Subject
-from maskexp.evaluation.hidden_parts import (
+from maskexp.evaluation.base import Chart, Evaluation, ExplainableClassifier
+from maskexp.evaluation.input_masking import (
     PATHS,
     SOURCES,
     Path,
@@ -20,7 +20,7 @@ from maskexp.evaluation.hidden_parts import (
     on_part,
 )
 from maskexp.evaluation.subsets import check_every
-from maskexp.masking.inputs import create_hiding
+from maskexp.masking.inputs import create_input_masking
 from maskexp.metrics import InsertionDeletion
 from maskexp.metrics.functional.insertion_deletion import Direction, validated_steps
 from maskexp.models.network import Network
@@ -63,7 +63,7 @@ class InsertionAndDeletion(Evaluation):
         super().__init__()
         check_every(every)
         self.names: dict[Direction, str] = {"insertion": insertion, "deletion": deletion}
-        self.hiding = {direction: create_hiding(name) for direction, name in self.names.items()}
+        self.hiding = {direction: create_input_masking(name) for direction, name in self.names.items()}
         self.steps, self.paths = validated_steps(steps), chosen_paths(paths)
         self.every, self.seed = every, seed
         self.areas = nn.ModuleDict()
@@ -82,14 +82,14 @@ class InsertionAndDeletion(Evaluation):
         )
 
     @torch.no_grad()
-    def update(self, subject: Subject, batch: Batch, prediction: Prediction) -> None:
+    def update(self, classifier: ExplainableClassifier, batch: Batch, prediction: Prediction) -> None:
         """Count a batch."""
         batch, maps = maps_and_control(batch, prediction, self.every, self.seed)
         images = batch["image"]
         if not len(images):
             return
         for path in dict.fromkeys(self.counted.values()):
-            part = asked_part(path, subject.network)
+            part = asked_part(path, classifier.network)
             target = cast(Prediction, part(images)).logits.argmax(dim=1)
             for direction, hiding in self.hiding.items():
                 classify = on_part(part, hiding)

@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from maskexp.attribution import lime_weights, paint_segments, random_designs
 from maskexp.attribution.segments import create_segmenter, segment_counts
-from maskexp.evaluation.base import Chart, Evaluation, Subject
-from maskexp.evaluation.contests import chart_of_rivals, results_of
-from maskexp.evaluation.hidden_parts import ways_of_hiding
+from maskexp.evaluation.base import Chart, Evaluation, ExplainableClassifier
+from maskexp.evaluation.input_masking import input_maskings
+from maskexp.evaluation.paired_comparisons import chart_of_rivals, results_of
 from maskexp.evaluation.subsets import check_every, check_some, every_nth, select, with_foreground
-from maskexp.masking.inputs import create_hiding
-from maskexp.metrics.contest import Contest
+from maskexp.masking.inputs import create_input_masking
 from maskexp.metrics.functional.inputs import real_dtype
+from maskexp.metrics.paired_comparison import PairedComparison
 from maskexp.models.network import Network
 from maskexp.types import Batch, DataSpec, Prediction
 
@@ -47,7 +47,7 @@ class LimeComparison(Evaluation):
     the ablations they are taken from the probability (ours), which has no ties.
 
     Args:
-        hiding: ways of hiding, by name (:func:`maskexp.masking.inputs.create_hiding`).
+        hiding: ways of hiding, by name (:func:`maskexp.masking.inputs.create_input_masking`).
         segments: by name (:func:`maskexp.attribution.segments.create_segmenter`; Balasubramanian & Feizi:
             ``patches16``, ``slic250``, ``quickshift2``).
         samples: perturbations of an image (the same: 512); each is a forward pass for each way of hiding.
@@ -79,34 +79,34 @@ class LimeComparison(Evaluation):
         check_some(segments=segments)
         if samples < 2 or top < 1:
             raise ValueError(f"samples and top are {samples} and {top}; LIME needs at least 2 samples, and 1 segment")
-        self.hiding = ways_of_hiding(hiding)
+        self.hiding = input_maskings(hiding)
         self.segmenters = {name: create_segmenter(name) for name in segments}
         self.samples, self.top, self.every, self.seed = samples, top, every, seed
-        self.ablation = create_hiding(ablation)
-        self.contests = nn.ModuleDict()
+        self.ablation = create_input_masking(ablation)
+        self.comparisons = nn.ModuleDict()
 
     def prepare(self, spec: DataSpec, network: Network) -> None:
         """Create the metrics; without foregrounds there are the ablations alone."""
         names = ABLATED if spec.foreground == "none" else (*ON_FOREGROUND, *ABLATED)
-        self.contests = nn.ModuleDict(
+        self.comparisons = nn.ModuleDict(
             {
-                f"{segments}/{name}": Contest(len(self.hiding), highest_wins=name in ON_FOREGROUND)
+                f"{segments}/{name}": PairedComparison(len(self.hiding), highest_wins=name in ON_FOREGROUND)
                 for segments in self.segmenters
                 for name in names
             }
         )
 
     @torch.no_grad()
-    def update(self, subject: Subject, batch: Batch, prediction: Prediction) -> None:
+    def update(self, classifier: ExplainableClassifier, batch: Batch, prediction: Prediction) -> None:
         """Explain the images of a batch whose prediction is right, and score the explanations."""
         batch = every_nth(select(batch, prediction.logits.argmax(dim=1) == batch["label"]), self.every)
         if not len(batch["label"]):
             return
         for name, segmenter in self.segmenters.items():
             segments = segmenter(batch["image"])
-            for score, values in self._scores(subject.network, batch, segments).items():
-                if f"{name}/{score}" in self.contests:
-                    cast(Contest, self.contests[f"{name}/{score}"]).update(values)
+            for score, values in self._scores(classifier.network, batch, segments).items():
+                if f"{name}/{score}" in self.comparisons:
+                    cast(PairedComparison, self.comparisons[f"{name}/{score}"]).update(values)
 
     def compute(self) -> dict[str, Tensor]:
         """Return means and win rates.
@@ -117,7 +117,7 @@ class LimeComparison(Evaluation):
             them with a foreground.
         """
         values: dict[str, Tensor] = {}
-        for key, result in results_of(self.contests).items():
+        for key, result in results_of(self.comparisons).items():
             segments, score = key.split("/")
             values["lime/n_foreground" if score in ON_FOREGROUND else "lime/n"] = result["n"][0]
             for i, hiding in enumerate(self.hiding):
@@ -129,7 +129,7 @@ class LimeComparison(Evaluation):
 
     def charts(self) -> list[Chart]:
         """Return, for each kind of segments, the mean scores, and the win rates of those that have one."""
-        results = results_of(self.contests)
+        results = results_of(self.comparisons)
         charts = []
         for segments in self.segmenters:
             own = {key.split("/")[1]: result for key, result in results.items() if key.split("/")[0] == segments}

@@ -10,20 +10,20 @@ import torch
 from torch import Tensor, nn
 
 from maskexp.attribution.segments import Patches, segment_counts
-from maskexp.evaluation.base import Chart, Evaluation, Subject
-from maskexp.evaluation.contests import chart_of_rivals, results_of
-from maskexp.evaluation.head_input import HeadInput
-from maskexp.evaluation.hidden_parts import ways_of_hiding
+from maskexp.evaluation.base import Chart, Evaluation, ExplainableClassifier
+from maskexp.evaluation.input_masking import input_maskings
+from maskexp.evaluation.paired_comparisons import chart_of_rivals, results_of
+from maskexp.evaluation.penultimate_features import PenultimateFeatures
 from maskexp.evaluation.subsets import check_every, check_some, every_nth
-from maskexp.metrics.contest import Contest
 from maskexp.metrics.functional.inputs import to_real
+from maskexp.metrics.paired_comparison import PairedComparison
 from maskexp.models.network import Network
 from maskexp.types import Batch, DataSpec, Prediction
 
 __all__ = ["Linearity"]
 
 SCORES = {"residual": False, "cosine": True, "feature_norm": True}
-"""Whether the highest value is the best; a norm is no contest, its win rate is not reported."""
+"""Whether the highest value is the best; a norm is not compared, its win rate is not reported."""
 
 
 class Linearity(Evaluation):
@@ -39,7 +39,7 @@ class Linearity(Evaluation):
     number: it cannot be linear in length, but it can be in direction.
 
     Args:
-        hiding: ways of hiding, by name (:func:`maskexp.masking.inputs.create_hiding`).
+        hiding: ways of hiding, by name (:func:`maskexp.masking.inputs.create_input_masking`).
         sizes: sides of the patches in pixels (Balasubramanian & Feizi: 32 and 16).
         patches: how many random patches (the same: 4).
         every: judge only rows of the split that are a multiple of this.
@@ -65,10 +65,10 @@ class Linearity(Evaluation):
         check_some(sizes=sizes)
         if patches < 2:
             raise ValueError(f"patches is {patches}; a sum needs at least 2")
-        self.hiding = ways_of_hiding(hiding)
+        self.hiding = input_maskings(hiding)
         self.segmenters = {f"patches{size}": Patches(size) for size in sizes}
         self.patches, self.every, self.seed = patches, every, seed
-        self.contests = nn.ModuleDict()
+        self.comparisons = nn.ModuleDict()
 
     def prepare(self, spec: DataSpec, network: Network) -> None:
         """Create the metrics; refuse images that have too few patches."""
@@ -79,17 +79,17 @@ class Linearity(Evaluation):
                     f"images of {spec.image_size} hold {whole} whole {name}, but Linearity adds up {self.patches} of "
                     "them; give smaller sizes"
                 )
-        self.features = HeadInput(network)
-        self.contests = nn.ModuleDict(
+        self.features = PenultimateFeatures(network)
+        self.comparisons = nn.ModuleDict(
             {
-                f"{segments}/{score}": Contest(len(self.hiding), highest_wins=highest)
+                f"{segments}/{score}": PairedComparison(len(self.hiding), highest_wins=highest)
                 for segments in self.segmenters
                 for score, highest in SCORES.items()
             }
         )
 
     @torch.no_grad()
-    def update(self, subject: Subject, batch: Batch, prediction: Prediction) -> None:
+    def update(self, classifier: ExplainableClassifier, batch: Batch, prediction: Prediction) -> None:
         """Count a batch; images whose features are all 0 in some way of hiding have no ratio and are left out."""
         batch = every_nth(batch, self.every)
         if not len(batch["label"]):
@@ -106,7 +106,7 @@ class Linearity(Evaluation):
             table = torch.stack(scores, dim=2)
             table = table[:, table[2].amin(dim=1) > 0]
             for row, score in zip(table, SCORES, strict=True):
-                cast(Contest, self.contests[f"{name}/{score}"]).update(row)
+                cast(PairedComparison, self.comparisons[f"{name}/{score}"]).update(row)
 
     def compute(self) -> dict[str, Tensor]:
         """Return means, and how often a way of hiding is the most linear.
@@ -116,7 +116,7 @@ class Linearity(Evaluation):
             ``…/cosine_win_rate``; ``linearity/<patches>/n``, the number of images.
         """
         values: dict[str, Tensor] = {}
-        for key, result in results_of(self.contests).items():
+        for key, result in results_of(self.comparisons).items():
             segments, score = key.split("/")
             values[f"linearity/{segments}/n"] = result["n"][0]
             for i, hiding in enumerate(self.hiding):
@@ -127,7 +127,7 @@ class Linearity(Evaluation):
 
     def charts(self) -> list[Chart]:
         """Return residual and cosine for each size of patches."""
-        results = results_of(self.contests)
+        results = results_of(self.comparisons)
         return [
             chart_of_rivals(
                 f"linearity/{score}",

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from maskexp.evaluation.attributions import OWN_MAPS, image_size, maps_of, require_foreground
-from maskexp.evaluation.base import Chart, Evaluation, Subject
+from maskexp.evaluation.base import Chart, Evaluation, ExplainableClassifier
 from maskexp.metrics import (
     CONTROLS,
     EnergyPointingGame,
@@ -42,7 +42,7 @@ class _Rows(Evaluation):
         self.rows = nn.ModuleDict()
 
     @torch.no_grad()
-    def update(self, subject: Subject, batch: Batch, prediction: Prediction) -> None:
+    def update(self, classifier: ExplainableClassifier, batch: Batch, prediction: Prediction) -> None:
         """Count a batch: all rows are compared with the same foregrounds."""
         foreground = batch["foreground"]
         maps = maps_of(prediction, image_size(batch))

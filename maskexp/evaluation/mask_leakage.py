@@ -8,8 +8,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from maskexp.evaluation.base import Chart, Evaluation, Subject
-from maskexp.evaluation.hidden_parts import ways_of_hiding
+from maskexp.evaluation.base import Chart, Evaluation, ExplainableClassifier
+from maskexp.evaluation.input_masking import input_maskings
 from maskexp.evaluation.subsets import check_every, every_nth, select, with_foreground
 from maskexp.metrics.shape_leakage import ShapeLeakage
 from maskexp.models.network import Network
@@ -29,7 +29,7 @@ class MaskLeakage(Evaluation):
     layer masking is the silhouette's, or that of a fill that pushes every image towards one class: look at each class.
 
     Args:
-        hiding: ways of hiding, by name (:func:`maskexp.masking.inputs.create_hiding`).
+        hiding: ways of hiding, by name (:func:`maskexp.masking.inputs.create_input_masking`).
         every: judge only rows of the split that are a multiple of this.
         more_than: report a class alone if it has more images than this (released code: 10).
 
@@ -48,7 +48,7 @@ class MaskLeakage(Evaluation):
     ) -> None:
         super().__init__()
         check_every(every)
-        self.hiding = ways_of_hiding(hiding)
+        self.hiding = input_maskings(hiding)
         self.every, self.more_than = every, more_than
         self.leakage = nn.ModuleDict()
         self.class_names: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ class MaskLeakage(Evaluation):
         self.leakage = nn.ModuleDict({name: ShapeLeakage(spec.num_classes) for name in self.hiding})
 
     @torch.no_grad()
-    def update(self, subject: Subject, batch: Batch, prediction: Prediction) -> None:
+    def update(self, classifier: ExplainableClassifier, batch: Batch, prediction: Prediction) -> None:
         """Count the images of a batch whose prediction is right."""
         right = prediction.logits.argmax(dim=1) == batch["label"]
         known = with_foreground(batch)
@@ -70,7 +70,7 @@ class MaskLeakage(Evaluation):
             return
         for name, hiding in self.hiding.items():
             under_object, under_broken = (
-                cast(Prediction, hiding(subject.network, batch["image"], ~hidden)).logits.argmax(dim=1)
+                cast(Prediction, hiding(classifier.network, batch["image"], ~hidden)).logits.argmax(dim=1)
                 for hidden in (batch["foreground"], broken(batch["foreground"]))
             )
             cast(ShapeLeakage, self.leakage[name]).update(under_object, under_broken, batch["label"])

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from maskexp.attribution.segments import create_segmenter, segment_counts
-from maskexp.evaluation.base import Chart, Evaluation, Subject
-from maskexp.evaluation.hidden_parts import ways_of_hiding
+from maskexp.evaluation.base import Chart, Evaluation, ExplainableClassifier
+from maskexp.evaluation.input_masking import input_maskings
 from maskexp.evaluation.subsets import check_every, check_some, every_nth, select, with_foreground
 from maskexp.masking.inputs import InputMasking
 from maskexp.metrics.missingness import MissingnessCurve
@@ -50,7 +50,7 @@ class Missingness(Evaluation):
     many segments.
 
     Args:
-        hiding: ways of hiding, by name (:func:`maskexp.masking.inputs.create_hiding`).
+        hiding: ways of hiding, by name (:func:`maskexp.masking.inputs.create_input_masking`).
         segments: what is removed as one, by name (:func:`maskexp.attribution.segments.create_segmenter`).
         orders: in which order: ``random``; ``most_salient`` or ``least_salient`` first, by the number of foreground
             pixels in a segment, which images without a foreground are left out of. Equals are in random order.
@@ -85,7 +85,7 @@ class Missingness(Evaluation):
             raise ValueError(f"there is no order {unknown[0]!r}; choose {', '.join(get_args(Order))}")
         if outside := [fraction for fraction in fractions if not 0 <= fraction <= 1]:
             raise ValueError(f"a removed fraction is {outside[0]}; it must be in [0, 1]")
-        self.hiding = ways_of_hiding(hiding)
+        self.hiding = input_maskings(hiding)
         self.segmenters = {name: create_segmenter(name) for name in segments}
         self.orders, self.fractions, self.every, self.seed = tuple(orders), tuple(fractions), every, seed
         self.similarity = None if similarity is None else read_similarity(similarity)
@@ -108,7 +108,7 @@ class Missingness(Evaluation):
         )
 
     @torch.no_grad()
-    def update(self, subject: Subject, batch: Batch, prediction: Prediction) -> None:
+    def update(self, classifier: ExplainableClassifier, batch: Batch, prediction: Prediction) -> None:
         """Count a batch; the prediction is not needed, each way of hiding is compared with itself."""
         batch = every_nth(batch, self.every)
         cuts = {name: segmenter(batch["image"]) for name, segmenter in self.segmenters.items()}
@@ -119,7 +119,7 @@ class Missingness(Evaluation):
                 continue
             part = select(batch, rows)
             for name, segments in cuts.items():
-                self._count(subject.network, part, order, name, segments[rows])
+                self._count(classifier.network, part, order, name, segments[rows])
 
     def compute(self) -> dict[str, Tensor]:
         """Return means over the removed fractions, of each curve and over all segments and orders.

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from maskexp.evaluation.attributions import OWN_MAPS, image_size, maps_of
-from maskexp.evaluation.base import Evaluation, Subject
+from maskexp.evaluation.base import Evaluation, ExplainableClassifier
 from maskexp.evaluation.imagenet9_variants import ImageNet9Variants
-from maskexp.masking.inputs import Fill, create_hiding
+from maskexp.masking.inputs import Fill, create_input_masking
 from maskexp.metrics import CONTROLS, GroupAccuracy, PixelAveragePrecision, control_attribution
 from maskexp.metrics.functional import above_own_mean, kept_pixels
 from maskexp.metrics.functional.pixel_selection import share_name
@@ -118,7 +118,7 @@ class NoiseRobustness(_Robustness):
         seed: int = 0,
     ) -> None:
         super().__init__(against, seed)
-        fill = create_hiding(hiding)
+        fill = create_input_masking(hiding)
         if not isinstance(fill, Fill):
             raise ValueError(f"lost pixels have to be painted, and {hiding!r} is no fill; choose e.g. grey")
         if not 0 <= min(keep_for_accuracy, keep_for_attribution) <= max(keep_for_accuracy, keep_for_attribution) <= 1:
@@ -133,11 +133,11 @@ class NoiseRobustness(_Robustness):
         self.create(spec)
 
     @torch.no_grad()
-    def update(self, subject: Subject, batch: Batch, prediction: Prediction) -> None:
+    def update(self, classifier: ExplainableClassifier, batch: Batch, prediction: Prediction) -> None:
         """Count a batch; noisy images are explained for the labelled class, as clean ones are."""
         noisy = self._noisy(batch, self.keep_for_accuracy)
-        self.accuracy.update(subject(noisy).logits, batch["label"], torch.full_like(batch["label"], -1))
-        explained = subject.explain(self._noisy(batch, self.keep_for_attribution), batch["label"])
+        self.accuracy.update(classifier(noisy).logits, batch["label"], torch.full_like(batch["label"], -1))
+        explained = classifier.explain(self._noisy(batch, self.keep_for_attribution), batch["label"])
         size = image_size(batch)
         self.count_maps(maps_of(prediction, size), maps_of(explained, size), batch)
 
@@ -181,15 +181,15 @@ class BackgroundRobustness(_Robustness):
         self.create(spec)
 
     @torch.no_grad()
-    def update(self, subject: Subject, batch: Batch, prediction: Prediction) -> None:
+    def update(self, classifier: ExplainableClassifier, batch: Batch, prediction: Prediction) -> None:
         """Count the changed pictures of the foregrounds in the rows of this batch."""
         clean = self.variants.fetch("original", batch["index"])
         rows = self.variants.same_foreground("original", batch["index"], self.variant)
         changed = self.variants.fetch(self.variant, rows)
         size = image_size(changed)
-        explained = subject.explain(changed["image"], changed["label"])
+        explained = classifier.explain(changed["image"], changed["label"])
         self.accuracy.update(explained.logits, changed["label"], torch.full_like(changed["label"], -1))
-        before = maps_of(subject.explain(clean["image"], clean["label"]), size)
+        before = maps_of(classifier.explain(clean["image"], clean["label"]), size)
         self.count_maps(before, maps_of(explained, size), changed)
 
     def compute(self) -> dict[str, Tensor]:

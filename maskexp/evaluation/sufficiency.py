@@ -10,17 +10,17 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from maskexp.evaluation.attributions import OWN_MAPS
-from maskexp.evaluation.base import Chart, Evaluation, Subject
-from maskexp.evaluation.hidden_parts import (
+from maskexp.evaluation.base import Chart, Evaluation, ExplainableClassifier
+from maskexp.evaluation.input_masking import (
     PATHS,
     SOURCES,
     Path,
     asked_part,
     chosen_paths,
     distinct_paths,
+    input_maskings,
     maps_and_control,
     on_part,
-    ways_of_hiding,
 )
 from maskexp.evaluation.subsets import check_every
 from maskexp.masking.inputs import Fill
@@ -49,7 +49,7 @@ class SufficiencyAndComprehensiveness(Evaluation):
     demands of COMET. A network without such parts plays both itself. The class is that of the network's decision.
 
     Args:
-        hiding: ways of hiding, by name (:func:`maskexp.masking.inputs.create_hiding`).
+        hiding: ways of hiding, by name (:func:`maskexp.masking.inputs.create_input_masking`).
         shares: of the pixels of an image (ERASER, quoted from memory: 1, 5, 10, 20 and 50 %).
         paths: ``predictor``, ``pipeline`` or both.
         every: judge only rows of the split that are a multiple of this; each takes ``6 × (shares + 1) × hiding``
@@ -70,7 +70,7 @@ class SufficiencyAndComprehensiveness(Evaluation):
     ) -> None:
         super().__init__()
         check_every(every)
-        self.hiding = ways_of_hiding(hiding)
+        self.hiding = input_maskings(hiding)
         self.shares, self.paths = validated_shares(shares), chosen_paths(paths)
         self.every, self.seed = every, seed
         self.selected, self.soft = nn.ModuleDict(), nn.ModuleDict()
@@ -99,7 +99,7 @@ class SufficiencyAndComprehensiveness(Evaluation):
         )
 
     @torch.no_grad()
-    def update(self, subject: Subject, batch: Batch, prediction: Prediction) -> None:
+    def update(self, classifier: ExplainableClassifier, batch: Batch, prediction: Prediction) -> None:
         """Count a batch."""
         decided = prediction.logits.argmax(dim=1)[batch["index"] % self.every == 0]
         batch, maps = maps_and_control(batch, prediction, self.every, self.seed)
@@ -107,7 +107,7 @@ class SufficiencyAndComprehensiveness(Evaluation):
         if not len(images):
             return
         for path in dict.fromkeys(self.counted.values()):
-            part = asked_part(path, subject.network)
+            part = asked_part(path, classifier.network)
             target = cast(Prediction, part(images)).logits.argmax(dim=1)
             for name, hiding in self.hiding.items():
                 for question in SELECTED:
@@ -116,7 +116,7 @@ class SufficiencyAndComprehensiveness(Evaluation):
                         metric.update(on_part(part, hiding), images, attribution, target)
         for name, hiding in self.hiding.items():
             if isinstance(hiding, Fill):
-                self._count_soft(name, hiding, subject.network, images, maps, decided)
+                self._count_soft(name, hiding, classifier.network, images, maps, decided)
 
     def compute(self) -> dict[str, Tensor]:
         """Return ``sufficiency/<hiding>/<path><source>``, ``…/soft<source>``, and the same of comprehensiveness."""

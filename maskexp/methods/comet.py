@@ -19,7 +19,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
 
-from maskexp.masking.inputs import Fill, create_hiding
+from maskexp.masking.inputs import Fill, create_input_masking
 from maskexp.methods.base import Method, batch_accuracy
 from maskexp.methods.checkpoint import CheckpointError, check_classes
 from maskexp.methods.erm import ERM
@@ -110,7 +110,7 @@ class COMET(Method):
                 raise ValueError(f"{name} is {value}; it must not be negative")
         self.objective_name = objective
         self.a, self.b, self.t, self.gap = a, b, t, gap
-        soft = isinstance(create_hiding(hiding), Fill)
+        soft = isinstance(create_input_masking(hiding), Fill)
         self.begins_pretrained = "fixed" in (detector, predictor) or not soft
         if detector_checkpoint is not None and not self.begins_pretrained:
             raise ValueError(

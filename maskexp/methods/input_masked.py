@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from maskexp.masking.inputs import create_hiding
+from maskexp.masking.inputs import create_input_masking
 from maskexp.methods.erm import ERM
 from maskexp.types import Batch, DataSpec, Prediction
 
@@ -26,7 +26,7 @@ class InputMasked(ERM):
     evaluations (``--evaluations``) put their own questions to the network behind it, on whole pictures.
 
     Args:
-        hiding: way of hiding, by name (:func:`maskexp.masking.inputs.create_hiding`).
+        hiding: way of hiding, by name (:func:`maskexp.masking.inputs.create_input_masking`).
         hidden: what is hidden.
         kwargs: arguments of :class:`~maskexp.methods.base.Method`.
 
@@ -52,7 +52,7 @@ class InputMasked(ERM):
                 "InputMasked explains what the network saw by Grad-CAM, and token_dropping leaves no map of features "
                 "for it; hide the region by a colour in a vision transformer"
             )
-        self.hiding = create_hiding(hiding)
+        self.hiding = create_input_masking(hiding)
         self.hidden = hidden
 
     def check_data(self, spec: DataSpec) -> None:

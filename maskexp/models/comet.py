@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from maskexp.masking import binarize
-from maskexp.masking.inputs import Fill, Grey, InputMasking, create_hiding
+from maskexp.masking.inputs import Fill, Grey, InputMasking, create_input_masking
 from maskexp.models.classifier import Classifier
 from maskexp.models.network import Network
 from maskexp.models.selector import LRASPP, Selector, enlarge
@@ -54,8 +54,8 @@ class COMETNetwork(Network):
         detector_bn: whether batch norms of a fixed detector, or of the predictor in its part, use their own statistics
             (``eval``: the paper's fixed detector) or those of the ``batch`` of x_{1-s} (released code, where the
             detector's running statistics drift on).
-        hiding: name of a way of hiding (:func:`maskexp.masking.inputs.create_hiding`); the paper paints the data's
-            mean colour, which ``grey`` is for ImageNet.
+        hiding: name of a way of hiding (:func:`maskexp.masking.inputs.create_input_masking`); the paper paints the
+            data's mean colour, which ``grey`` is for ImageNet.
         selector: see :class:`~maskexp.models.selector.Selector`.
         selector_weights: of the selector's backbone.
         selector_stride: of the selector's finer map.
@@ -84,7 +84,7 @@ class COMETNetwork(Network):
         selector_stride: int = 8,
     ) -> None:
         super().__init__()
-        self.hiding: InputMasking = create_hiding(hiding)
+        self.hiding: InputMasking = create_input_masking(hiding)
         self.hard = not isinstance(self.hiding, Fill)
         if self.hard and detector_bn == "batch":
             raise ValueError(

@@ -69,7 +69,7 @@ class TwoParts(Network):
 
 
 class Explained:
-    """A subject that is explained as a method is."""
+    """A classifier that is explained as a method is."""
 
     def __init__(self, network: Network | None = None) -> None:
         self.network: Network = network or TwoParts()
@@ -121,14 +121,14 @@ def answers(
     evaluation: Evaluation, batches: list[list[int]], network: Network | None = None, data: DataSpec | None = None
 ) -> dict[str, float]:
     """Prepare an evaluation, count the images of each batch, and return what it says."""
-    subject = Explained(network)
-    evaluation.prepare(data or spec(), subject.network)
-    count(evaluation, batches, subject)
+    classifier = Explained(network)
+    evaluation.prepare(data or spec(), classifier.network)
+    count(evaluation, batches, classifier)
     return {name: value.item() for name, value in evaluation.compute().items()}
 
 
-def count(evaluation: Evaluation, batches: list[list[int]], subject: Explained) -> None:
+def count(evaluation: Evaluation, batches: list[list[int]], classifier: Explained) -> None:
     for rows in batches:
         batch = part_of(images(), rows)
         with torch.inference_mode():
-            evaluation.update(subject, batch, subject.explain(batch["image"], batch["label"]))
+            evaluation.update(classifier, batch, classifier.explain(batch["image"], batch["label"]))

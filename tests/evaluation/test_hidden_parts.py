@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from maskexp.evaluation import Evaluation, Fidelity, InsertionAndDeletion, SufficiencyAndComprehensiveness
-from maskexp.masking.inputs import create_hiding
+from maskexp.masking.inputs import create_input_masking
 from maskexp.metrics import control_attribution
 from tests.evaluation.subjects import SIDE, Explained, Reader, TwoParts, answers, count, images, spec
 
@@ -44,7 +44,7 @@ def shown(image: int, pixels: list[int], hiding: str, *, hidden: bool) -> Tensor
     """One image of which the pixels are hidden, or all others are."""
     visible = torch.full((PIXELS,), hidden)
     visible[pixels] = not hidden
-    fill = create_hiding(hiding)
+    fill = create_input_masking(hiding)
     return fill.fill(images()["image"][image : image + 1], visible.view(1, 1, SIDE, SIDE))  # type: ignore[attr-defined]
 
 
@@ -142,9 +142,9 @@ CASES: dict[str, Callable[[], Evaluation]] = {
 
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_a_network_without_parts_says_the_same_on_both_paths(name: str) -> None:
-    subject, evaluation = Explained(Reader(3).eval()), CASES[name]()
-    evaluation.prepare(spec(), subject.network)
-    count(evaluation, WHOLE, subject)
+    classifier, evaluation = Explained(Reader(3).eval()), CASES[name]()
+    evaluation.prepare(spec(), classifier.network)
+    count(evaluation, WHOLE, classifier)
     values = {key: value.item() for key, value in evaluation.compute().items()}
     one = {key.replace("predictor", ""): value for key, value in values.items() if "predictor" in key}
     assert one == {key.replace("pipeline", ""): value for key, value in values.items() if "pipeline" in key}

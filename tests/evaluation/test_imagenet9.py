@@ -51,12 +51,12 @@ def open_it(root: Path, variant: str = "original") -> ImageNet9:
 
 
 def answers(evaluation: Evaluation, data: ImageNet9, batches: list[list[int]]) -> dict[str, float]:
-    subject = Explained(Nine())
-    evaluation.prepare(data.spec, subject.network)
+    classifier = Explained(Nine())
+    evaluation.prepare(data.spec, classifier.network)
     for rows in batches:
         batch = data.fetch("test", rows)
         with torch.inference_mode():
-            evaluation.update(subject, batch, subject.explain(batch["image"], batch["label"]))
+            evaluation.update(classifier, batch, classifier.explain(batch["image"], batch["label"]))
     return {name: value.item() for name, value in evaluation.compute().items()}
 
 
@@ -107,10 +107,10 @@ def test_other_data_and_larger_splits_are_refused(root: Path, evaluation: type[B
         evaluation(str(root)).prepare(DataSpec.from_dict(spec.to_dict() | {"name": "toy"}), Nine())
     batch = whole(open_it(root), "original")
     batch["index"] = batch["index"] + 1
-    asked, subject = evaluation(str(root)), Explained(Nine())
-    asked.prepare(spec, subject.network)
+    asked, classifier = evaluation(str(root)), Explained(Nine())
+    asked.prepare(spec, classifier.network)
     with pytest.raises(ValueError, match=r"takes row 18 of (mixed_same|original), which has 18"):
-        asked.update(subject, batch, subject(batch["image"]))
+        asked.update(classifier, batch, classifier(batch["image"]))
 
 
 def test_labels_of_comets_order(root: Path) -> None:

@@ -15,11 +15,11 @@ SMALL = {"hiding": ("black", "layer"), "segments": ("patches4", "patches2"), "sa
 
 
 def judged(evaluation: LimeComparison, batches: list[list[int]], foreground: str = "segmentation") -> dict[str, float]:
-    subject, whole = Judged(), batch(*coloured())
-    evaluation.prepare(spec(foreground), subject.network)
+    classifier, whole = Judged(), batch(*coloured())
+    evaluation.prepare(spec(foreground), classifier.network)
     for rows in batches:
         part = select(whole, torch.tensor(rows, dtype=torch.int64))
-        evaluation.update(subject, part, subject(part["image"]))
+        evaluation.update(classifier, part, classifier(part["image"]))
     return {name: value.item() for name, value in evaluation.compute().items()}
 
 
@@ -76,12 +76,12 @@ def test_ways_of_hiding_share_perturbations_and_wins() -> None:
 
 
 def test_wrong_predictions_are_not_explained_and_foregrounds_may_be_absent() -> None:
-    subject, whole = Judged(), batch(*coloured())
+    classifier, whole = Judged(), batch(*coloured())
     whole["label"][0] = 2
     whole["has_foreground"][1] = False
     evaluation = LimeComparison(("black",), ("patches4",), samples=24)
-    evaluation.prepare(spec(), subject.network)
-    evaluation.update(subject, whole, subject(whole["image"]))
+    evaluation.prepare(spec(), classifier.network)
+    evaluation.update(classifier, whole, classifier(whole["image"]))
     values = evaluation.compute()
     assert (values["lime/n"], values["lime/n_foreground"]) == (5, 4)
 

@@ -55,11 +55,11 @@ def test_two_ranks_say_what_one_process_says() -> None:
 
 
 def test_images_without_features_are_left_out() -> None:
-    subject, (images, label) = Judged(), coloured(3)
+    classifier, (images, label) = Judged(), coloured(3)
     images[1] = 0
     evaluation = Linearity(("black",), sizes=(2,))
-    evaluation.prepare(spec(), subject.network)
-    evaluation.update(subject, batch(images, label), subject(images))
+    evaluation.prepare(spec(), classifier.network)
+    evaluation.update(classifier, batch(images, label), classifier(images))
     assert evaluation.compute()["linearity/patches2/n"] == 2
 
 

@@ -85,14 +85,14 @@ def test_boxes_are_compared_if_asked_for() -> None:
 
 
 def test_threshold_comes_from_validation() -> None:
-    evaluation, subject = Localization(), Explained()
-    evaluation.prepare(spec(), subject.network)
-    count(evaluation, [[0, 2]], subject)  # the validation split
+    evaluation, classifier = Localization(), Explained()
+    evaluation.prepare(spec(), classifier.network)
+    count(evaluation, [[0, 2]], classifier)  # the validation split
     best = {name: value.item() for name, value in evaluation.compute().items() if "iou_best" in name}
     evaluation.calibrate()
     evaluation.reset()
-    evaluation.prepare(spec(), subject.network)  # as a trainer does before the test
-    count(evaluation, [[4, 5, 6]], subject)
+    evaluation.prepare(spec(), classifier.network)  # as a trainer does before the test
+    count(evaluation, [[4, 5, 6]], classifier)
     tested = {name: value.item() for name, value in evaluation.compute().items()}
     assert not any("iou_best" in name for name in tested)
     foreground, known = (values[[4, 5, 6]] for values in truth())
@@ -134,11 +134,11 @@ def test_foregrounds_have_to_be_there(evaluation: type[Localization]) -> None:
 
 
 def test_predictions_without_a_map_are_refused() -> None:
-    evaluation, subject = Localization(), Explained()
-    evaluation.prepare(spec(), subject.network)
+    evaluation, classifier = Localization(), Explained()
+    evaluation.prepare(spec(), classifier.network)
     batch: Batch = images()
     with pytest.raises(ValueError, match="no attribution or no Grad-CAM"):
-        evaluation.update(subject, batch, subject(batch["image"]))
+        evaluation.update(classifier, batch, classifier(batch["image"]))
 
 
 def test_bad_arguments_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,11 +30,11 @@ def silhouettes() -> Batch:
     return batch(torch.where(foreground, 0.0, images), label, foreground)
 
 
-def judged(evaluation: MaskLeakage, whole: Batch, batches: list[list[int]], subject: Judged) -> dict[str, float]:
-    evaluation.prepare(spec(), subject.network)
+def judged(evaluation: MaskLeakage, whole: Batch, batches: list[list[int]], classifier: Judged) -> dict[str, float]:
+    evaluation.prepare(spec(), classifier.network)
     for rows in batches:
         part = select(whole, torch.tensor(rows, dtype=torch.int64))
-        evaluation.update(subject, part, subject(part["image"]))
+        evaluation.update(classifier, part, classifier(part["image"]))
     return {name: value.item() for name, value in evaluation.compute().items()}
 
 

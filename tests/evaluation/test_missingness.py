@@ -20,22 +20,22 @@ SMALL = {"hiding": ("black", "layer"), "segments": ("patches4", "patches2")}
 
 def judged(evaluation: Missingness, batches: list[list[int]], images: int = 6) -> dict[str, float]:
     """Prepare an evaluation, count batches of the toy images by their rows, and return what it says."""
-    subject = Judged()
-    evaluation.prepare(spec(), subject.network)
+    classifier = Judged()
+    evaluation.prepare(spec(), classifier.network)
     whole = batch(*coloured(images))
     for rows in batches:
         part = select(whole, torch.tensor(rows, dtype=torch.int64))
-        evaluation.update(subject, part, subject(part["image"]))
+        evaluation.update(classifier, part, classifier(part["image"]))
     return {name: value.item() for name, value in evaluation.compute().items()}
 
 
 def test_values_that_can_be_worked_out() -> None:
     """Four patches, the first of which holds the class: black is class 0 by its index as soon as nothing is left."""
     evaluation = Missingness(("black",), ("patches4",), ("most_salient", "least_salient"), (0.0, 0.25, 1.0))
-    subject, (images, label) = Judged(), coloured()
+    classifier, (images, label) = Judged(), coloured()
     images = torch.where(batch(images, label)["foreground"], images, 0)  # nothing but the coloured quarter
-    evaluation.prepare(spec(), subject.network)
-    evaluation.update(subject, batch(images, label), subject(images))
+    evaluation.prepare(spec(), classifier.network)
+    evaluation.update(classifier, batch(images, label), classifier(images))
     lines = {curve.name: curve.series["black"] for curve in evaluation.charts()}
     assert lines["missingness/patches4_most_salient_acc"] == pytest.approx([1, 1 / 3, 1 / 3])
     assert lines["missingness/patches4_least_salient_acc"] == pytest.approx([1, 1, 1 / 3])
@@ -84,11 +84,13 @@ def test_the_published_number_of_segments_is_removed() -> None:
     """int(d * 100), also where the product falls a little short of a whole number in float64 or float32."""
     evaluation = Missingness(("black",), ("patches1",), ("random",), (0.53, 0.57))
     seen: list[float] = []
-    subject = Judged()
-    subject.network.register_forward_hook(lambda module, inputs, output: seen.append((inputs[0] == 0).sum().item() / 3))
-    evaluation.prepare(spec(), subject.network)
+    classifier = Judged()
+    classifier.network.register_forward_hook(
+        lambda module, inputs, output: seen.append((inputs[0] == 0).sum().item() / 3)
+    )
+    evaluation.prepare(spec(), classifier.network)
     images = torch.ones(1, 3, 10, 10)
-    evaluation.update(subject, batch(images, [0]), subject(images))
+    evaluation.update(classifier, batch(images, [0]), classifier(images))
     assert {53, 57} <= set(seen)
     assert [len(line) for curve in evaluation.charts() for line in curve.series.values()] == [2, 2, 2]
 
@@ -113,12 +115,12 @@ def test_every_takes_rows_of_the_split() -> None:
 
 
 def test_images_without_a_foreground_have_no_order_by_saliency() -> None:
-    subject, (images, label) = Judged(), coloured(2)
+    classifier, (images, label) = Judged(), coloured(2)
     part = batch(images, label)
     part["has_foreground"][1] = False
     evaluation = Missingness(("black",), ("patches4",))
-    evaluation.prepare(spec(), subject.network)
-    evaluation.update(subject, part, subject(images))
+    evaluation.prepare(spec(), classifier.network)
+    evaluation.update(classifier, part, classifier(images))
     counted = {name: int(metric.count) for name, metric in evaluation.counts.items()}
     assert counted == {"black/patches4/random": 2, "black/patches4/most_salient": 1, "black/patches4/least_salient": 1}
 

@@ -24,9 +24,9 @@ def noisy(image: int, keep: float) -> Tensor:
 
 
 def maps_of(pictures: list[Tensor]) -> dict[str, np.ndarray]:
-    subject, label, found = Explained(NETWORK), images()["label"], [[], []]  # type: ignore[var-annotated]
+    classifier, label, found = Explained(NETWORK), images()["label"], [[], []]  # type: ignore[var-annotated]
     for i, picture in enumerate(pictures):
-        prediction = subject.explain(picture, label[i : i + 1])
+        prediction = classifier.explain(picture, label[i : i + 1])
         for values, map_of_one in zip(found, (prediction.attribution, prediction.extras["grad_cam"]), strict=True):
             values.append(map_of_one.detach())  # type: ignore[union-attr]
     return {row: torch.cat(values).numpy() for row, values in zip(("", "_grad_cam"), found, strict=True)}

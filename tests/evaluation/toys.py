@@ -32,7 +32,7 @@ class Brightest(Network):
 
 
 class Judged:
-    """The least that an evaluation may ask of a subject."""
+    """The least that an evaluation may ask of a classifier."""
 
     def __init__(self, network: Network | None = None) -> None:
         self.network = network or Brightest()
@@ -79,9 +79,9 @@ def coloured(count: int = 6, size: int = 8) -> tuple[Tensor, list[int]]:
 
 def judged(evaluation: Evaluation, batches: list[list[int]]) -> dict[str, float]:
     """Prepare an evaluation, count batches of the coloured images by their rows, and return what it says."""
-    subject, whole = Judged(), batch(*coloured())
-    evaluation.prepare(spec(), subject.network)
+    classifier, whole = Judged(), batch(*coloured())
+    evaluation.prepare(spec(), classifier.network)
     for rows in batches:
         part = select(whole, torch.tensor(rows, dtype=torch.int64))
-        evaluation.update(subject, part, subject(part["image"]))
+        evaluation.update(classifier, part, classifier(part["image"]))
     return {name: value.item() for name, value in evaluation.compute().items()}

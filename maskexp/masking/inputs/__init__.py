@@ -16,12 +16,12 @@ from maskexp.masking.inputs.fills import IMAGENET_MEAN, Black, Blur, Colour, Edg
 from maskexp.masking.inputs.interface import InputMasking
 from maskexp.masking.inputs.layer_masking import LayerMasking, PartialConvolution, UnsupportedLayerError
 from maskexp.masking.inputs.neighbours import neighbour_padding
-from maskexp.masking.inputs.registry import HIDING_NAMES, create_hiding
+from maskexp.masking.inputs.registry import INPUT_MASKING_NAMES, create_input_masking
 from maskexp.masking.inputs.token_dropping import TokenDropping
 
 __all__ = [
-    "HIDING_NAMES",
     "IMAGENET_MEAN",
+    "INPUT_MASKING_NAMES",
     "Black",
     "Blur",
     "Colour",
@@ -35,6 +35,6 @@ __all__ = [
     "PartialConvolution",
     "TokenDropping",
     "UnsupportedLayerError",
-    "create_hiding",
+    "create_input_masking",
     "neighbour_padding",
 ]

@@ -21,21 +21,21 @@ _BY_NAME: dict[str, Callable[[], InputMasking]] = {
     "partial_convolution": PartialConvolution,
     "token_dropping": TokenDropping,
 }
-HIDING_NAMES: tuple[str, ...] = tuple(_BY_NAME)
-"""The names that :func:`create_hiding` knows, beside colours."""
+INPUT_MASKING_NAMES: tuple[str, ...] = tuple(_BY_NAME)
+"""The names that :func:`create_input_masking` knows, beside colours."""
 
 
-def create_hiding(name: str) -> InputMasking:
+def create_input_masking(name: str) -> InputMasking:
     """Return a way of hiding with its default settings.
 
     Args:
-        name: one of :data:`HIDING_NAMES`, or a colour as ``#rrggbb``.
+        name: one of :data:`INPUT_MASKING_NAMES`, or a colour as ``#rrggbb``.
 
     Raises:
         ValueError: if there is no such way of hiding.
 
     Example:
-        >>> create_hiding("#ff0000")
+        >>> create_input_masking("#ff0000")
         Colour(colour=(1.0, 0.0, 0.0))
     """
     if not isinstance(name, str):
@@ -48,5 +48,6 @@ def create_hiding(name: str) -> InputMasking:
     if re.fullmatch(r"#[0-9a-fA-F]{6}", name):
         return Colour(tuple(int(name[i : i + 2], 16) / 255 for i in (1, 3, 5)))
     raise ValueError(
-        f"there is no way of hiding called {name!r}; choose {', '.join(HIDING_NAMES)}, or a colour such as #7f7f7f"
+        f"there is no way of hiding called {name!r}; choose {', '.join(INPUT_MASKING_NAMES)}, or a colour such as "
+        "#7f7f7f"
     )

@@ -1,4 +1,4 @@
-"""Ways of hiding as rivals: what several :class:`~maskexp.metrics.contest.Contest` say, as numbers and as charts."""
+"""Input maskings as rivals: results of :class:`~maskexp.metrics.paired_comparison.PairedComparison`, and charts."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import cast
 from torch import Tensor, nn
 
 from maskexp.evaluation.base import Chart
-from maskexp.metrics.contest import Contest
+from maskexp.metrics.paired_comparison import PairedComparison
 
 __all__ = ["chart_of_rivals", "results_of"]
 
 
-def results_of(contests: nn.ModuleDict) -> dict[str, dict[str, Tensor]]:
-    """Return by name what each contest says, ``mean`` and ``win_rate`` as ``(R,)``, ``n`` as ``(1,)``."""
+def results_of(comparisons: nn.ModuleDict) -> dict[str, dict[str, Tensor]]:
+    """Return by name what each comparison says, ``mean`` and ``win_rate`` as ``(R,)``, ``n`` as ``(1,)``."""
     # torchmetrics makes a scalar of what has one element
     return {
-        name: {key: value.reshape(-1) for key, value in cast(Contest, contest).compute().items()}
-        for name, contest in contests.items()
+        name: {key: value.reshape(-1) for key, value in cast(PairedComparison, comparison).compute().items()}
+        for name, comparison in comparisons.items()
     }
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from maskexp.evaluation.head_input import HeadInput
+from maskexp.evaluation.penultimate_features import PenultimateFeatures
 from maskexp.masking.inputs import Black
 from maskexp.models import Classifier
 from maskexp.types import Prediction
@@ -22,7 +22,7 @@ def test_features_are_those_before_the_head() -> None:
     network = Classifier("test_resnet", num_classes=3, weights=None, image_size=(32, 32)).eval()
     images, visible = torch.rand(2, 3, 32, 32), torch.rand(2, 1, 32, 32) > 0.5
     with torch.no_grad():
-        features = HeadInput(network)
+        features = PenultimateFeatures(network)
         logits = network.network.get_classifier()(features(Black(), images, visible))
         assert features.head is network.network.get_classifier()
         torch.testing.assert_close(logits, Black()(network, images, visible).logits)
@@ -34,7 +34,7 @@ def test_a_network_without_a_linear_head_is_refused() -> None:
             return Prediction(logits=images.mean(dim=(2, 3)))
 
     with pytest.raises(ValueError, match="no linear layer of Headless gives its logits"):
-        HeadInput(Headless())(Black(), *shown(torch.rand(1, 3, 8, 8)))
+        PenultimateFeatures(Headless())(Black(), *shown(torch.rand(1, 3, 8, 8)))
 
 
 def test_images_that_run_apart_are_refused() -> None:
@@ -46,11 +46,11 @@ def test_images_that_run_apart_are_refused() -> None:
             return Prediction(logits=torch.cat([part.logits for part in parts]))
 
     with pytest.raises(ValueError, match="run apart; choose sizes that are multiples of a patch"):
-        HeadInput(network)(OneByOne(), *shown(images))
+        PenultimateFeatures(network)(OneByOne(), *shown(images))
 
 
 def test_a_diverged_network_is_named() -> None:
     images = torch.rand(3, 3, 8, 8)
     images[1] = torch.nan
     with pytest.raises(ValueError, match=r"the network's head holds NaN .* in images \[1\] .*; look for a diverged"):
-        HeadInput(Brightest())(Black(), *shown(images))
+        PenultimateFeatures(Brightest())(Black(), *shown(images))

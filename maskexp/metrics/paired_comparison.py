@@ -11,10 +11,10 @@ from torchmetrics import Metric
 from maskexp.metrics.functional.fixed_point import mean_of_fixed_point, to_fixed_point
 from maskexp.metrics.functional.inputs import check_finite, to_real
 
-__all__ = ["Contest"]
+__all__ = ["PairedComparison"]
 
 
-class Contest(Metric):
+class PairedComparison(Metric):
     """Mean score of each rival and its win rate: the share of images on which its score is the best.
 
     Rivals that share the best score share the win (ours).
@@ -25,7 +25,7 @@ class Contest(Metric):
         **kwargs: arguments of :class:`torchmetrics.Metric`.
 
     Example:
-        >>> metric = Contest(rivals=2)
+        >>> metric = PairedComparison(rivals=2)
         >>> metric.update(torch.tensor([[0.5, 0.25], [1.0, 1.0]]))
         >>> {name: value.tolist() for name, value in metric.compute().items()}
         {'mean': [0.75, 0.625], 'win_rate': [0.75, 0.25], 'n': 2}

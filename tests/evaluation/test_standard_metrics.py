@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 import torch
 
-from maskexp.evaluation import Standard, Subject
+from maskexp.evaluation import ExplainableClassifier, StandardMetrics
 from maskexp.models.network import Network
 from maskexp.types import Batch, DataSpec, Prediction
 
@@ -43,16 +43,16 @@ class Plain(Network):
         return []
 
 
-def standard(spec: DataSpec = SPEC, masked_stages: int = 0, reported: tuple[str, ...] = ()) -> Standard:
+def standard(spec: DataSpec = SPEC, masked_stages: int = 0, reported: tuple[str, ...] = ()) -> StandardMetrics:
     network = Plain()
     network.masked_stages, network.reported = masked_stages, reported
-    evaluation = Standard()
+    evaluation = StandardMetrics()
     evaluation.prepare(spec, network)
     return evaluation
 
 
-def count(evaluation: Standard, prediction: Prediction) -> None:
-    evaluation.update(cast(Subject, None), batch(), prediction)
+def count(evaluation: StandardMetrics, prediction: Prediction) -> None:
+    evaluation.update(cast(ExplainableClassifier, None), batch(), prediction)
 
 
 def test_masks_are_judged_by_cell_and_grad_cam_smoothly() -> None:

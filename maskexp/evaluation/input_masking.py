@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from maskexp.evaluation.attributions import image_size, maps_of
 from maskexp.evaluation.subsets import every_nth
-from maskexp.masking.inputs import InputMasking, create_hiding
+from maskexp.masking.inputs import InputMasking, create_input_masking
 from maskexp.metrics import control_attribution
 from maskexp.metrics.functional.pixel_selection import Classify
 from maskexp.models.network import Network
@@ -23,9 +23,9 @@ __all__ = [
     "asked_part",
     "chosen_paths",
     "distinct_paths",
+    "input_maskings",
     "maps_and_control",
     "on_part",
-    "ways_of_hiding",
     "whole_images",
 ]
 
@@ -58,7 +58,7 @@ def asked_part(path: Path, network: Network) -> nn.Module:
     return network.plain_predictor if path == "predictor" else network
 
 
-def ways_of_hiding(names: Sequence[str]) -> dict[str, InputMasking]:
+def input_maskings(names: Sequence[str]) -> dict[str, InputMasking]:
     """Return the ways of hiding by name.
 
     Raises:
@@ -66,7 +66,7 @@ def ways_of_hiding(names: Sequence[str]) -> dict[str, InputMasking]:
     """
     if not names:
         raise ValueError("there is no way of hiding to judge by; name one, e.g. hiding: [grey]")
-    return {name: create_hiding(name) for name in names}
+    return {name: create_input_masking(name) for name in names}
 
 
 def on_part(part: nn.Module, hiding: InputMasking) -> Classify:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from maskexp.metrics.contest import Contest
+from maskexp.metrics.paired_comparison import PairedComparison
 from tests.distributed import run_ranks
 
 IMAGES, RIVALS = 9, 3
@@ -18,7 +18,7 @@ def drawn() -> Tensor:
 
 
 def filled(batches: list[list[int]], *, highest_wins: bool = True) -> dict[str, list[float]]:
-    metric = Contest(RIVALS, highest_wins=highest_wins)
+    metric = PairedComparison(RIVALS, highest_wins=highest_wins)
     for batch in batches:
         metric.update(drawn()[batch])
     return {name: value.tolist() for name, value in metric.compute().items()}
@@ -37,12 +37,12 @@ def test_values_are_what_counting_by_hand_gives(highest_wins: bool) -> None:
 
 
 def test_nothing_counted_is_nan() -> None:
-    assert Contest(2).compute()["mean"].isnan().all()
+    assert PairedComparison(2).compute()["mean"].isnan().all()
 
 
 def test_scores_that_are_not_finite_are_refused() -> None:
     with pytest.raises(ValueError, match=r"a score holds NaN or infinite values in images \[1\]"):
-        Contest(2).update(torch.tensor([[0.0, 1.0], [0.5, torch.inf]]))
+        PairedComparison(2).update(torch.tensor([[0.0, 1.0], [0.5, torch.inf]]))
 
 
 def _on_ranks(rank: int, world_size: int) -> list[dict[str, list[float]]]:

@@ -11,10 +11,10 @@ from maskexp.masking.inputs import InputMasking
 from maskexp.metrics.functional.inputs import check_finite
 from maskexp.types import Prediction
 
-__all__ = ["HeadInput"]
+__all__ = ["PenultimateFeatures"]
 
 
-class HeadInput:
+class PenultimateFeatures:
     """Reads the input of the linear layer that gives the logits; the first image says which one that is.
 
     Args:

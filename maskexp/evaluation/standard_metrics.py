@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric, Metric
 
-from maskexp.evaluation.base import Evaluation, Subject
+from maskexp.evaluation.base import Evaluation, ExplainableClassifier
 from maskexp.metrics import EnergyPointingGame, GroupAccuracy, MeanArea, PixelAveragePrecision
 from maskexp.models.network import Network
 from maskexp.types import Batch, DataSpec, Prediction, resize_map
 
 
-class Standard(Evaluation):
+class StandardMetrics(Evaluation):
     """What is measured on every split, always.
 
     The result has the keys of :class:`~maskexp.metrics.GroupAccuracy`. Where the data has a foreground it also has
@@ -41,7 +41,7 @@ class Standard(Evaluation):
         self.reported = nn.ModuleDict({name: MeanMetric().set_dtype(torch.float64) for name in network.reported})
 
     @torch.no_grad()
-    def update(self, subject: Subject, batch: Batch, prediction: Prediction) -> None:
+    def update(self, classifier: ExplainableClassifier, batch: Batch, prediction: Prediction) -> None:
         """Count a batch: its prediction, with ``attribution`` and ``extras["grad_cam"]`` filled in, and its truth."""
         self.accuracy.update(prediction.logits, batch["label"], batch["group"])
         if self.localization:
