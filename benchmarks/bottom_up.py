@@ -1,15 +1,13 @@
-"""Draw the active share of masks over the epochs, from the CSV logs of runs that differ in their seed.
+"""Draw the active share of masks over the epochs, from the CSV logs of a study's runs.
 
-Usage: python benchmarks/bottom_up.py runs/bottom_up benchmarks/bottom_up.png [name ...]
+Usage: python benchmarks/bottom_up.py experiments/synthetic/bottom_up_study.yaml runs/bottom_up OUT.png [row ...]
 
-Every directory ``<name>-seed<k>`` is one run. Each name is a colour, each seed a thin line, and their mean a thick one;
-stage 1 is the deepest.
+Each row is a colour, each seed a thin line, and their mean a thick one; stage 1 is the deepest.
 """
 
 from __future__ import annotations
 
 import csv
-import re
 import statistics
 import sys
 from collections import defaultdict
@@ -17,6 +15,9 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from maskexp.cli.matrix import open_study
+from maskexp.studies import Runs
 
 LABELS = {
     "aim": "AIM, area loss",
@@ -52,12 +53,13 @@ def draw(axes: Axes, logs: dict[str, list[Path]], stage: int) -> None:
     axes.grid(alpha=0.3)
 
 
-def main(root: str, picture: str, *names: str) -> None:
-    """Draw the named runs, by default all that have a label."""
+def main(file: str, root: str, picture: str, *names: str) -> None:
+    """Draw the named rows, by default all that have a label."""
+    study, runs = open_study(file), Runs(root)
     logs: dict[str, list[Path]] = defaultdict(list)
     for name in names or LABELS:
-        for run in sorted(Path(root).iterdir()):
-            if re.fullmatch(rf"{re.escape(name)}-seed\d+", run.name) and (run / "DONE").exists():
+        for run in map(runs.folder, study.row(name).cells):
+            if (run / "DONE").exists():
                 logs[name] += sorted(run.glob("logs/*/metrics.csv"))[-1:]
     figure = Figure(figsize=(9, 4.2), dpi=100, layout="constrained")
     for stage, axes in enumerate(figure.subplots(1, 2, sharey=True), start=1):
@@ -68,6 +70,6 @@ def main(root: str, picture: str, *names: str) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3:
+    if len(sys.argv) < 4:
         sys.exit(__doc__)
     main(*sys.argv[1:])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,7 +13,6 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from maskexp.files import written_whole
-from maskexp.types import required_datamodule
 
 __all__ = ["KeepCheckpoints", "WholeFileCheckpointIO"]
 
@@ -130,7 +129,7 @@ class WholeFileCheckpointIO(TorchCheckpointIO):
 def _default_rule(trainer: Trainer) -> str:
     if not trainer.enable_validation:
         return LAST
-    val = required_datamodule(trainer, "KeepCheckpoints, with metric: auto,").dataset("val")
+    val = cast(Any, trainer).datamodule.dataset("val")
     label, group = np.asarray(val.label), np.asarray(val.group)
     mixed = all(len(np.unique(group[(label == k) & (group >= 0)])) > 1 for k in np.unique(label))
     return "acc_worst_group" if mixed else "acc"

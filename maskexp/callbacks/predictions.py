@@ -14,7 +14,6 @@ from PIL import Image
 from torch import Tensor
 
 from maskexp.files import written_whole
-from maskexp.types import required_datamodule
 
 __all__ = ["PredictionWriter"]
 
@@ -101,5 +100,5 @@ class PredictionWriter(Callback):
 
 
 def _ids(trainer: Trainer) -> Sequence[str]:
-    data = required_datamodule(trainer, "PredictionWriter")
+    data = cast(Any, trainer).datamodule
     return cast(Sequence[str], data.dataset(data.predict_split).ids)

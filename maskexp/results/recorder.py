@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
 from maskexp.results.environment import describe_environment, now
 from maskexp.results.run_directory import RunDirectory
-from maskexp.types import required_datamodule
 
 __all__ = ["RunRecorder"]
 
@@ -100,7 +99,7 @@ class RunRecorder(Callback):
     def _environment(self, trainer: Trainer) -> dict[str, Any]:
         device = trainer.strategy.root_device
         environment = describe_environment(self.command, self.started, self.seed, trainer.world_size, device)
-        data = required_datamodule(trainer, "RunRecorder")
+        data = cast(Any, trainer).datamodule
         described = {"name": data.spec.name, "variant": data.spec.variant, "digest": data.digest, "notes": data.notes}
         return environment | {"data": described}
 
