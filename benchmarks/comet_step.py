@@ -74,7 +74,7 @@ def measure(name: str, image_size: int, batch_size: int, steps: int, **arguments
     )
     method, watch = COMET(schedule="constant", warmup_epochs=0, **arguments), Stopwatch()
     # Times do not depend on what the detector knows: it begins at random.
-    method.go_on()
+    method.build(data.spec)
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
     trainer = Trainer(
         max_epochs=1,

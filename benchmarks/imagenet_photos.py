@@ -60,7 +60,7 @@ def main(
     torch.set_num_threads(1)
     data = photographs(Path(folder), Path(out))
     subject = ERM(backbone, weights)
-    subject.build(data.spec, weights)
+    subject.build(data.spec, pretrained=True)
     subject.eval()
     evaluation: Any = getattr(maskexp.evaluation, name)(**json.loads(arguments))
     evaluation.prepare(data.spec, subject.network)

@@ -1,4 +1,4 @@
-"""The words that every room speaks: :class:`Batch`, :class:`Prediction` and :class:`DataSpec`.
+"""Shared data types: :class:`Batch`, :class:`Prediction` and :class:`DataSpec`.
 
 Datamodules yield batches, networks turn images into predictions, and metrics, gallery, tables and export know
 nothing else. A new method or a new data set that keeps to these three contracts gets all of them for free.
@@ -6,9 +6,9 @@ nothing else. A new method or a new data set that keeps to these three contracts
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, TypedDict, get_args
+from typing import Any, Literal, Protocol, TypedDict, cast, get_args
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -19,7 +19,16 @@ LARGEST_SIDE = 1 << 14
 _NAMES = ("class_names", "attribute_names", "group_names")
 Interpolation = Literal["nearest", "bilinear"]
 
-__all__ = ["Batch", "DataSpec", "ForegroundKind", "Interpolation", "Prediction"]
+__all__ = [
+    "Batch",
+    "DataModule",
+    "DataSpec",
+    "ForegroundKind",
+    "Interpolation",
+    "Prediction",
+    "attached_datamodule",
+    "required_datamodule",
+]
 
 
 class Batch(TypedDict):
@@ -159,3 +168,53 @@ class DataSpec:
             raise ValueError(f"the foreground of a DataSpec is {values['foreground']!r}")
         plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(**plain)
+
+
+class DataModule(Protocol):
+    """What methods, callbacks and records ask of a datamodule."""
+
+    predict_split: str
+
+    @property
+    def spec(self) -> DataSpec:
+        """What the data is."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Hash of the manifest."""
+        ...
+
+    @property
+    def notes(self) -> list[str]:
+        """What every output made from this data has to say."""
+        ...
+
+    def dataset(self, split: str) -> Any:
+        """Return one split."""
+        ...
+
+    def fetch(self, split: str, indices: Sequence[int]) -> Batch:
+        """Return samples of a split as evaluation sees them."""
+        ...
+
+
+def attached_datamodule(trainer: object) -> DataModule | None:
+    """Return the datamodule of a trainer, None where it was given loaders instead."""
+    return cast(DataModule | None, getattr(trainer, "datamodule", None))
+
+
+def required_datamodule(trainer: object, who: str) -> DataModule:
+    """Return the datamodule of a trainer.
+
+    Args:
+        trainer: a Lightning trainer.
+        who: what needs the datamodule, for the message.
+
+    Raises:
+        ValueError: if the trainer was given loaders instead.
+    """
+    data = attached_datamodule(trainer)
+    if data is None:
+        raise ValueError(f"{who} needs a datamodule, and the trainer was given loaders; give it datamodule=…")
+    return data

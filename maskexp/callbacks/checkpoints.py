@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from maskexp.files import written_whole
+from maskexp.types import required_datamodule
 
 __all__ = ["KeepCheckpoints", "WholeFileCheckpointIO"]
 
@@ -129,7 +130,7 @@ class WholeFileCheckpointIO(TorchCheckpointIO):
 def _default_rule(trainer: Trainer) -> str:
     if not trainer.enable_validation:
         return LAST
-    val = cast(Any, trainer).datamodule.dataset("val")
+    val = required_datamodule(trainer, "KeepCheckpoints, with metric: auto,").dataset("val")
     label, group = np.asarray(val.label), np.asarray(val.group)
     mixed = all(len(np.unique(group[(label == k) & (group >= 0)])) > 1 for k in np.unique(label))
     return "acc_worst_group" if mixed else "acc"

@@ -14,7 +14,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from maskexp.callbacks.figure import GalleryRow, draw_gallery
 from maskexp.files import written_whole
-from maskexp.types import Batch, DataSpec, Prediction
+from maskexp.types import Batch, DataSpec, Prediction, required_datamodule
 
 __all__ = ["Gallery", "choose_samples"]
 
@@ -61,7 +61,7 @@ class Gallery(Callback):
             self._draw(trainer, pl_module, "test", "test")
 
     def _draw(self, trainer: Trainer, pl_module: LightningModule, split: str, name: str) -> None:
-        data = cast(Any, trainer).datamodule
+        data = required_datamodule(trainer, "Gallery")
         indices = choose_samples(data.dataset(split), self.samples_per_group)
         batch: Batch = data.fetch(split, indices)
         with torch.no_grad(), trainer.precision_plugin.forward_context():

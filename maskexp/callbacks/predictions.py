@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from maskexp.files import written_whole
+from maskexp.types import required_datamodule
 
 __all__ = ["PredictionWriter"]
 
@@ -100,5 +101,5 @@ class PredictionWriter(Callback):
 
 
 def _ids(trainer: Trainer) -> Sequence[str]:
-    data = cast(Any, trainer).datamodule
+    data = required_datamodule(trainer, "PredictionWriter")
     return cast(Sequence[str], data.dataset(data.predict_split).ids)

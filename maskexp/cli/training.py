@@ -292,11 +292,11 @@ class TrainingCLI(LightningCLI):
         """Run the verb and write down what it measured."""
         start = None if self.checkpoint is None else str(self.checkpoint)
         if subcommand == "fit":
-            if start is not None:
-                self.model.go_on()
             self._require_test_split()
             if start is None:
                 self._train_first()
+            # Some callbacks, such as Lightning's StochasticWeightAveraging, need the network when they are set up.
+            self.model.build(cast(ImageDataModule, self.datamodule).spec, pretrained=start is None)
             with restoring_only(self.trainer, start):
                 self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=start, weights_only=True)
             if self.trainer.fast_dev_run:  # type: ignore[attr-defined]

@@ -130,7 +130,7 @@ class COMET(Method):
             "selector": selector,
             "selector_stride": selector_stride,
         }
-        self._begins = False
+        self._selector_weights: str | None = None
 
     # --- the networks --------------------------------------------------------------------------------------------
 
@@ -142,29 +142,21 @@ class COMET(Method):
             weights,
             spec.image_size,
             self.frozen_backbone,
-            selector_weights=self.selector_weights if self._begins else None,
+            selector_weights=self._selector_weights,
             **self.network_options,
         )
 
-    def setup(self, stage: str) -> None:
-        """Build the networks; a training that does not go on from a checkpoint begins with the trained classifier."""
-        self._begins = stage == "fit" and self.spec is None and not self._goes_on
-        if self._begins:
-            self._check(cast(Any, self.trainer).datamodule.spec)
-        super().setup(stage)
-        if self._begins and self.begins_pretrained:
+    def build(self, spec: DataSpec, pretrained: bool = False) -> None:
+        """Build the networks; a training begins with the trained classifier of whole images."""
+        begins = pretrained and not self.is_built
+        self._selector_weights = self.selector_weights if begins else None
+        super().build(spec, pretrained)
+        if begins and self.begins_pretrained:
             self._adopt(self.detector_checkpoint)
-
-    def go_on(self) -> None:
-        """Read neither first weights nor the detector's checkpoint."""
-        super().go_on()
-        self._goes_on = True
-
-    _goes_on = False
 
     def pretraining(self, spec: DataSpec) -> Pretraining | None:
         """Return the training of the classifier of whole images, unless it is given or nobody needs it."""
-        self._check(spec)
+        self.check_data(spec)
         with torch.device("meta"):  # what the networks would refuse is refused before anything is trained
             self.configure_network(spec, None)
         if self.detector_checkpoint is not None or not self.begins_pretrained:
@@ -173,7 +165,7 @@ class COMET(Method):
         arguments["backbone"] = self.detector_backbone
         return Pretraining("detector", "ERM", arguments, self.detector_epochs, "detector_checkpoint")
 
-    def _check(self, spec: DataSpec) -> None:
+    def check_data(self, spec: DataSpec) -> None:
         """Refuse data on which the hinge cannot be content."""
         chance = math.log(spec.num_classes)
         if self.objective_name == "hinge" and self.gap >= chance:

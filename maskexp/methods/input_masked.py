@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from maskexp.masking.inputs import create_input_masking
 from maskexp.methods.erm import ERM
-from maskexp.types import Batch, Prediction
+from maskexp.types import Batch, DataSpec, Prediction
 
 __all__ = ["InputMasked"]
 
@@ -55,15 +55,13 @@ class InputMasked(ERM):
         self.hiding = create_input_masking(hiding)
         self.hidden = hidden
 
-    def setup(self, stage: str) -> None:
-        """Build the network; refuse data that does not say what to hide."""
-        spec = cast(Any, self.trainer).datamodule.spec
+    def check_data(self, spec: DataSpec) -> None:
+        """Refuse data that does not say what to hide."""
         if spec.foreground == "none":
             raise ValueError(
                 f"InputMasked hides the {self.hidden}, and the data {spec.name} has no foregrounds to tell it by; use "
                 "data with masks or boxes, or ERM"
             )
-        super().setup(stage)
 
     def explain_batch(self, batch: Batch) -> Prediction:
         """Return the prediction for the pictures with the region hidden, and its Grad-CAM.

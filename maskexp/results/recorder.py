@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 
 from maskexp.results.environment import describe_environment, now
 from maskexp.results.run_directory import RunDirectory
+from maskexp.types import required_datamodule
 
 __all__ = ["RunRecorder"]
 
@@ -99,7 +100,7 @@ class RunRecorder(Callback):
     def _environment(self, trainer: Trainer) -> dict[str, Any]:
         device = trainer.strategy.root_device
         environment = describe_environment(self.command, self.started, self.seed, trainer.world_size, device)
-        data = cast(Any, trainer).datamodule
+        data = required_datamodule(trainer, "RunRecorder")
         described = {"name": data.spec.name, "variant": data.spec.variant, "digest": data.digest, "notes": data.notes}
         return environment | {"data": described}
 
