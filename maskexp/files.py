@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and folders that one process at a time works on."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 
 class DiskFullError(OSError):
@@ -39,7 +41,7 @@ def readable(size: int) -> str:
 
 
 @contextmanager
-def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside ``path`` that takes its place when the block ends well.
 
     The temporary file keeps the suffix of ``path``, so that writers which look at it behave alike. An exception
@@ -49,7 +51,7 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         DiskFullError: if the disk is full.
 
     Example:
-        >>> with written_whole("metrics.json") as partial:  # doctest: +SKIP
+        >>> with atomic_write("metrics.json") as partial:  # doctest: +SKIP
         ...     partial.write_text("{}")
     """
     target = Path(path)
@@ -73,6 +75,27 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
             partial.unlink(missing_ok=True)
 
 
+@contextmanager
+def exclusive_lock(folder: Path, when_busy: Callable[[], None]) -> Iterator[None]:
+    """Let one process at a time work on a folder, which need not exist yet.
+
+    Args:
+        folder: the folder; the lock is a hidden file beside it.
+        when_busy: called once where another process holds the lock, before waiting for it; raises to give up instead.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.parent / f".{folder.name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        when_busy()
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _umask() -> int:
     """Return the process's file mode mask, which can only be read by setting it."""
     mask = os.umask(0)
@@ -87,5 +110,5 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
         ValueError: if ``content`` holds NaN or infinity, which JSON cannot hold.
     """
     text = json.dumps(content, indent=2, allow_nan=False)
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(text + "\n", encoding="utf-8")

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from maskexp.files import write_json, written_whole
+from maskexp.files import atomic_write, write_json
 
 
 def test_file_appears_when_the_block_ends(tmp_path: Path) -> None:
     target = tmp_path / "new" / "picture.png"
-    with written_whole(target) as partial:
+    with atomic_write(target) as partial:
         assert partial.suffix == ".png"
         partial.write_text("done")
         assert not target.exists()
@@ -25,7 +25,7 @@ def test_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     target.write_text("old")
 
     def fail() -> None:
-        with written_whole(target) as partial:
+        with atomic_write(target) as partial:
             partial.write_text("half")
             raise RuntimeError("power cut")
 

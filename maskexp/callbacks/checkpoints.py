@@ -12,7 +12,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from maskexp.files import written_whole
+from maskexp.files import atomic_write
 from maskexp.types import required_datamodule
 
 __all__ = ["KeepCheckpoints", "WholeFileCheckpointIO"]
@@ -123,7 +123,7 @@ class WholeFileCheckpointIO(TorchCheckpointIO):
         """Save ``checkpoint`` whole or not at all."""
         if storage_options is not None:
             raise TypeError("checkpoints are local files; storage_options mean nothing to them")
-        with written_whole(path) as partial:
+        with atomic_write(path) as partial:
             torch.save(checkpoint, partial)
 
 

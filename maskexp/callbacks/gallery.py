@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from maskexp.callbacks.figure import GalleryRow, draw_gallery
-from maskexp.files import written_whole
+from maskexp.files import atomic_write
 from maskexp.types import Batch, DataSpec, Prediction, required_datamodule
 
 __all__ = ["Gallery", "choose_samples"]
@@ -68,7 +68,7 @@ class Gallery(Callback):
             prediction: Prediction = cast(Any, pl_module).explain_batch(move_data_to_device(batch, pl_module.device))
         title = f"{data.spec.name}, {split}" + (f", epoch {trainer.current_epoch}" if trainer.state.fn == "fit" else "")
         picture = draw_gallery(gallery_rows(batch, prediction, data.spec), title)
-        with written_whole(self.directory / f"{name}.png") as partial:
+        with atomic_write(self.directory / f"{name}.png") as partial:
             picture.save(partial)
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):

@@ -13,7 +13,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image
 from torch import Tensor
 
-from maskexp.files import written_whole
+from maskexp.files import atomic_write
 from maskexp.types import required_datamodule
 
 __all__ = ["PredictionWriter"]
@@ -81,14 +81,14 @@ class PredictionWriter(Callback):
             raise ValueError("a sample was predicted twice; use the samplers of maskexp's datamodules")
         logits = torch.from_numpy(rows["logits"])
         probability, predicted = logits.softmax(dim=1).max(dim=1)
-        table = written_whole(self.directory / "predictions.csv")
+        table = atomic_write(self.directory / "predictions.csv")
         with table as partial, partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(COLUMNS)
             for i, index in enumerate(rows["index"]):
                 numbers = (rows["label"][i], rows["group"][i], int(predicted[i]), f"{float(probability[i]):.6f}")
                 writer.writerow((ids[index], *numbers))
-        with written_whole(self.directory / "logits.npy") as partial:
+        with atomic_write(self.directory / "logits.npy") as partial:
             np.save(partial, rows["logits"])
 
     def _write_attributions(self, ids: Sequence[str], attributions: Tensor) -> None:

@@ -18,7 +18,7 @@ from maskexp.callbacks.figure import visible_part
 from maskexp.data.loading.pixels import read_rgb
 from maskexp.data.transforms.pipeline import Pipeline
 from maskexp.data.transforms.stored import eval_transform
-from maskexp.files import written_whole
+from maskexp.files import atomic_write
 from maskexp.methods import Method, load_method
 from maskexp.methods.checkpoint import data_spec, read_checkpoint
 from maskexp.types import Prediction
@@ -89,7 +89,7 @@ def _write_maps(base: Path, image: Tensor, prediction: Prediction) -> None:
     shown = attribution[0, 0].numpy()
     pixels = image.permute(1, 2, 0).numpy() / 255
     for kind, values in (("mask", shown), ("overlay", visible_part(pixels, shown))):
-        with written_whole(f"{base}_{kind}.png") as partial:
+        with atomic_write(f"{base}_{kind}.png") as partial:
             Image.fromarray(np.rint(values * 255).astype(np.uint8)).save(partial)
 
 

@@ -11,16 +11,15 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from maskexp.cli.config import Configuration
 from maskexp.cli.errors import CommandError
 from maskexp.cli.terminal import note
+from maskexp.files import exclusive_lock
 from maskexp.methods.pretraining import Pretraining
 from maskexp.process import first_process
 from maskexp.results import RunDirectory
@@ -60,7 +59,7 @@ def train_first(
     configuration = _configuration(need, config)
     name = f"{need.method}-{need.arguments['backbone']}-{_digest(configuration, data_digest)}".lower()
     run = RunDirectory(home.path.parent / f"{need.role}s" / name)
-    with _alone(run):
+    with _exclusive(run):
         found = run.checkpoint("best") if run.done else None
         if found is None:
             last = run.checkpoint("last")
@@ -125,25 +124,20 @@ def _plain(value: Any) -> Any:
 
 
 @contextmanager
-def _alone(run: RunDirectory) -> Iterator[None]:
+def _exclusive(run: RunDirectory) -> Iterator[None]:
     """Let one job at a time look for, and train, what lies in a directory.
 
     The first process of a job holds the lock. Where it has yet to start the others, it waits for another job. Where a
     cluster has started them already, they may have decided otherwise than a process that waited, so it gives up.
+
+    Raises:
+        CommandError: if it gives up.
     """
-    if not first_process():
-        yield
-        return
-    run.path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(run.path.parent / f".{run.path.name}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
+
+    def when_busy() -> None:
         if int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1) > 1:
-            raise CommandError(f"another job is training in {run.path}; start again when it has ended") from None
+            raise CommandError(f"another job is training in {run.path}; start again when it has ended")
         note(f"another job is training in {run.path}; waiting for it")
-        lock.acquire()
-    try:
+
+    with exclusive_lock(run.path, when_busy) if first_process() else nullcontext():
         yield
-    finally:
-        lock.release()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from maskexp.cli.matrix import default_runs, open_study
-from maskexp.files import written_whole
+from maskexp.files import atomic_write
 from maskexp.studies import RENDERERS, Runs, tabulate_study
 from maskexp.studies.slurm import submitted
 
@@ -31,6 +31,6 @@ def run(verb: str, args: Sequence[str]) -> int:
     if options.output is None:
         sys.stdout.write(text)
     else:
-        with written_whole(options.output) as partial:
+        with atomic_write(options.output) as partial:
             partial.write_text(text, encoding="utf-8")
     return 0

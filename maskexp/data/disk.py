@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -21,9 +20,9 @@ from rich.progress import (
 )
 
 from maskexp.data.errors import DataError
-from maskexp.files import existing_parent, readable
+from maskexp.files import exclusive_lock, existing_parent, readable
 
-__all__ = ["alone", "bytes_bar", "files_bar", "readable", "require_space"]
+__all__ = ["bytes_bar", "files_bar", "readable", "require_space", "writing"]
 
 
 def require_space(folder: Path, needed: int, what: str) -> None:
@@ -47,19 +46,11 @@ def require_space(folder: Path, needed: int, what: str) -> None:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def writing(folder: Path) -> Iterator[None]:
     """Let one process at a time write a folder; another one says that it waits, and waits."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder.parent / f".{folder.name}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        logging.getLogger(__name__).warning("another process is writing %s; waiting for it", folder)
-        lock.acquire()
-    try:
+    log = logging.getLogger(__name__)
+    with exclusive_lock(folder, lambda: log.warning("another process is writing %s; waiting for it", folder)):
         yield
-    finally:
-        lock.release()
 
 
 def files_bar() -> Progress:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from maskexp.evaluation import Chart
-from maskexp.files import written_whole
+from maskexp.files import atomic_write
 
 __all__ = ["draw_chart", "write_charts"]
 
@@ -23,10 +23,10 @@ def write_charts(charts: Sequence[Chart], directory: Path) -> list[Path]:
     pictures = []
     for each in charts:
         picture = directory / f"{each.name}.png"
-        with written_whole(picture) as temporary:
+        with atomic_write(picture) as temporary:
             draw_chart(each).savefig(temporary)
         with (
-            written_whole(picture.with_suffix(".csv")) as temporary,
+            atomic_write(picture.with_suffix(".csv")) as temporary,
             temporary.open("w", newline="", encoding="utf-8") as file,
         ):
             table = csv.writer(file)

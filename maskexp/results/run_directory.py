@@ -29,7 +29,7 @@ from typing import Any
 
 import yaml
 
-from maskexp.files import write_json, written_whole
+from maskexp.files import atomic_write, write_json
 from maskexp.yaml_files import YamlError, read_yaml
 
 __all__ = ["RunDirectory", "RunDirectoryError"]
@@ -107,7 +107,7 @@ class RunDirectory:
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write the configuration so that ``maskexp fit --config`` takes it."""
-        with written_whole(self.config_file) as partial:
+        with atomic_write(self.config_file) as partial:
             partial.write_text(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
 
     def read_env(self) -> dict[str, Any]:
@@ -136,7 +136,7 @@ class RunDirectory:
 
     def mark_done(self) -> None:
         """Write DONE, with the time, as the last act of a run."""
-        with written_whole(self.done_file) as partial:
+        with atomic_write(self.done_file) as partial:
             partial.write_text(f"{datetime.now().astimezone().isoformat(timespec='seconds')}\n", encoding="utf-8")
 
     def reopen(self) -> None:
@@ -163,7 +163,7 @@ class RunDirectory:
     def wandb_id(self) -> str:
         """Return the id under which wandb knows this run, made when it is first asked for."""
         if not self.wandb_id_file.is_file():
-            with written_whole(self.wandb_id_file) as partial:
+            with atomic_write(self.wandb_id_file) as partial:
                 partial.write_text(secrets.token_hex(4), encoding="utf-8")
         identity = self.wandb_id_file.read_text(encoding="utf-8").strip()
         if not re.fullmatch(r"\w{4,64}", identity):

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from maskexp.files import written_whole
+from maskexp.files import atomic_write
 from maskexp.metrics import CONTROLS
 
 __all__ = ["describe_checkpoint", "print_summary", "tabulate", "write_table"]
@@ -72,7 +72,7 @@ def print_summary(
 
 def write_table(metrics: Mapping[str, float | None], path: Path) -> None:
     """Write the table that :func:`print_summary` prints as CSV."""
-    with written_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(tabulate(metrics))
 
 

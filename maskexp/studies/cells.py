@@ -33,7 +33,7 @@ from typing import Any, Literal
 import yaml
 
 from maskexp._version import __version__
-from maskexp.files import DiskFullError, names_full_disk, write_json, written_whole
+from maskexp.files import DiskFullError, atomic_write, names_full_disk, write_json
 from maskexp.studies.study import Cell, Study, StudyError
 
 __all__ = ["Attempt", "CellState", "Runs", "StateName", "fit_command", "run_cell"]
@@ -116,7 +116,7 @@ class Runs:
         folder = self.folder(cell)
         file = folder / "cell.yaml"
         if not file.is_file():
-            with written_whole(file) as partial:
+            with atomic_write(file) as partial:
                 partial.write_text(yaml.safe_dump(_plain(cell.config), sort_keys=False, allow_unicode=True), "utf-8")
         return folder
 

@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from maskexp.files import written_whole
+from maskexp.files import atomic_write
 from maskexp.studies.cells import Runs
 from maskexp.studies.study import Cell
 from maskexp.suggestions import did_you_mean
@@ -162,7 +162,7 @@ def _filled(text: str, values: Mapping[str, str], template: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 

@@ -126,7 +126,7 @@ class An8FlowerLayout(HeldOutLayout):
             )
         return found
 
-    def watched(self) -> list[Path]:
+    def source_paths(self) -> list[Path]:
         """Return the folders of all classes."""
         return [self.root, *subfolders(self.root)]
 
@@ -152,7 +152,7 @@ class An8FlowerLayout(HeldOutLayout):
         """Return that the masks are binary, if there are any."""
         return ("binary", "an8flower") if any(row.mask for row in rows) else ("none", "")
 
-    def recognised(self, rows: Sequence[Row]) -> tuple[str, list[str]]:
+    def match_release(self, rows: Sequence[Row]) -> tuple[str, list[str]]:
         """Return the set; no counts are published that could be compared."""
         return self.flower_set, []
 

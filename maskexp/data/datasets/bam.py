@@ -273,7 +273,7 @@ class BAMLayout(HeldOutLayout):
         """The set."""
         return {"label_set": self.label_set}
 
-    def watched(self) -> list[Path]:
+    def source_paths(self) -> list[Path]:
         """Return the folders of the images, and the tables."""
         place = self.root / self.label_set
         return [place / name for name in ("train", "val", "val.txt", "val_loc.txt", "val_mask")]
@@ -317,7 +317,7 @@ class BAMLayout(HeldOutLayout):
             return "soft", "val_mask"
         return "none", "val_loc" if any(row.box for row in rows) else ""
 
-    def known(self) -> Mapping[str, Counts]:
+    def published_counts(self) -> Mapping[str, Counts]:
         """Return the sizes of the set without what is left out."""
         pairs = len(self._kept(OBJECTS)) * len(self._kept(SCENES))
         return {self.label_set: {split: (pairs * each,) for split, each in PER_PAIR.items()}}
@@ -349,7 +349,7 @@ class BAMLayout(HeldOutLayout):
                     split=split,
                     label=self.classes.index(shown.label(self.label_set)),
                     image=path.relative_to(self.root).as_posix(),
-                    attr=self.attributes.index(shown.attribute(self.label_set)) if with_objects else -1,
+                    attribute=self.attributes.index(shown.attribute(self.label_set)) if with_objects else -1,
                     mask=mask if mask in masks else "",
                     box=boxes.get(path.name),
                     source=f"{shown.scene}-{shown.number}",

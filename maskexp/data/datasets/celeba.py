@@ -99,7 +99,7 @@ class CelebALayout(Layout):
     folders: ClassVar[tuple[str, ...]] = ("celeba", "CelebA")
     listing: ClassVar[str] = "list_eval_partition"
     inferred: ClassVar[Mapping[str, tuple[str, ...]]] = {"official": ("train", "val", "test")}
-    counted_in: ClassVar[str] = "group counts"
+    counted_as: ClassVar[str] = "group counts"
 
     @classmethod
     def find(cls, root: str | Path, target: str = "Blond_Hair", spurious: str = "Male") -> Self:
@@ -118,7 +118,7 @@ class CelebALayout(Layout):
         images = next(name for name in reversed(FOLDERS) if (found / name).is_dir())
         return cls(found, images, target, spurious)
 
-    def watched(self) -> list[Path]:
+    def source_paths(self) -> list[Path]:
         """Return the tables and the folder of the images."""
         return [self._table("list_attr_celeba"), self._table("list_eval_partition"), self.root / self.images]
 
@@ -137,8 +137,8 @@ class CelebALayout(Layout):
         for name, split in self._partition():
             if name not in values or not set(values[name]) <= {"1", "-1", "0"}:
                 raise DataError(f"{path} does not say what image {name} shows; get the table again")
-            label, attr = (int(value == "1") for value in values[name])
-            rows.append(Row(name, SPLITS[split], label, f"{self.images}/{name}", attr))
+            label, attribute = (int(value == "1") for value in values[name])
+            rows.append(Row(name, SPLITS[split], label, f"{self.images}/{name}", attribute))
         return rows
 
     @property
@@ -156,15 +156,15 @@ class CelebALayout(Layout):
         """The two attributes."""
         return {"target": self.target, "spurious": self.spurious}
 
-    def known(self) -> Mapping[str, Counts]:
+    def published_counts(self) -> Mapping[str, Counts]:
         """Return the group counts of blond hair and male."""
         return KNOWN_COUNTS if (self.target, self.spurious) == ("Blond_Hair", "Male") else {}
 
-    def counted(self, rows: Sequence[Row]) -> Counts:
+    def split_counts(self, rows: Sequence[Row]) -> Counts:
         """Return the images of each split and group."""
         found = {split: [0, 0, 0, 0] for split in SPLITS.values()}
         for row in rows:
-            found[row.split][2 * row.label + row.attr] += 1
+            found[row.split][2 * row.label + row.attribute] += 1
         return {split: tuple(values) for split, values in found.items()}
 
     def _table(self, stem: str) -> Path:

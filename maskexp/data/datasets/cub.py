@@ -87,7 +87,7 @@ class CUBForeground:
         """What a card calls the foreground's origin."""
         return "segmentations" if self.segmentations else "bounding_boxes" if self.bounding_boxes else ""
 
-    def watched(self) -> list[Path]:
+    def source_paths(self) -> list[Path]:
         """Return what has to be watched for changes."""
         return [path for path in (self.segmentations, self.bounding_boxes) if path is not None]
 
@@ -250,7 +250,7 @@ class CUBBirdsLayout(HeldOutLayout):
         """Return what CUB's segmentations are."""
         return self.foreground.kind, self.foreground.source
 
-    def known(self) -> Mapping[str, Counts]:
+    def published_counts(self) -> Mapping[str, Counts]:
         """Return the official split."""
         return KNOWN_COUNTS
 
@@ -326,9 +326,9 @@ class CUBLayout(CUBBirdsLayout):
         found = cls.locate(root)
         return cls(found, val_fraction, val_seed, CUBForeground.find(cls.info.title, found, segmentations))
 
-    def watched(self) -> list[Path]:
+    def source_paths(self) -> list[Path]:
         """Return CUB's tables, the folders of the images and the foreground."""
-        return [*(self.root / name for name in TABLES), self.root / "images", *self.foreground.watched()]
+        return [*(self.root / name for name in TABLES), self.root / "images", *self.foreground.source_paths()]
 
     def rows(self) -> list[Row]:
         """Read CUB's tables.

@@ -145,7 +145,7 @@ def _row(cell: Mapping[str, str], where: str, label: Naming, attribute: Naming) 
         split=SPLIT_NAMES.get(split, split),
         label=label.index(cell["label"], "label", where),
         image=image,
-        attr=attribute.index(value, "attribute", where) if value else -1,
+        attribute=attribute.index(value, "attribute", where) if value else -1,
         mask=cell.get("mask", ""),
         box=_box([cell.get(corner, "") for corner in CORNERS], where),
     )

@@ -112,7 +112,7 @@ class HardImageNetLayout(HeldOutLayout):
         """Folder of the masks."""
         return self.masks
 
-    def watched(self) -> list[Path]:
+    def source_paths(self) -> list[Path]:
         """Return the folders of the masks and of the images."""
         classes = [self.root / split / wnid for split in SPLITS for wnid in CLASSES]
         return [*(self.masks / split for split in SPLITS), *classes]

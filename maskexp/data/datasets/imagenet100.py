@@ -96,7 +96,7 @@ class ImageNet100Layout(WordNetLayout):
         """Each WordNet id is its own name."""
         return {wnid: wnid for wnid in self.wnids}
 
-    def known(self) -> Mapping[str, Counts]:
+    def published_counts(self) -> Mapping[str, Counts]:
         """Return the counts of a named list; none are known of a list of one's own."""
         return self.known_counts if self.wnids == LISTS["cmc"] else {}
 

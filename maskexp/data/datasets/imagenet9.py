@@ -186,7 +186,7 @@ class ImageNet9Training:
         held = HELD_OUT if val_fraction is None else val_fraction
         return cls(root, held, val_seed, train_set, boxes if train_set == "boxed" else None, train_seed)
 
-    def watched(self) -> list[Path]:
+    def source_paths(self) -> list[Path]:
         """Return the folders of all images, and the boxes."""
         boxes = [] if self.boxes is None else [self.boxes]
         return [self.root / "train", *boxes] if self.train_set else [self.root / "train", self.root / "val"]
@@ -396,10 +396,10 @@ class ImageNet9Layout(Layout):
         """Return the folder of the training images for their splits, else that of the test variants."""
         return self.training.root if self.training is not None and split in ("train", "val") else self.root
 
-    def watched(self) -> list[Path]:
+    def source_paths(self) -> list[Path]:
         """Return the folders of all classes."""
         tested = [self.root / f"{name}/val" for name in (*VARIANTS, "fg_mask")]
-        return tested if self.training is None else [*tested, *self.training.watched()]
+        return tested if self.training is None else [*tested, *self.training.source_paths()]
 
     def rows(self) -> list[Row]:
         """List the test variants, and training images that are in none of them.
@@ -416,11 +416,11 @@ class ImageNet9Layout(Layout):
         """Return what the masks of the test variants are."""
         return ("none", "") if self.mask_root is None else ("binary", "fg_mask")
 
-    def known(self) -> Mapping[str, Counts]:
+    def published_counts(self) -> Mapping[str, Counts]:
         """Return the sizes of the test variants."""
         return KNOWN_COUNTS
 
-    def counted(self, rows: Sequence[Row]) -> Counts:
+    def split_counts(self, rows: Sequence[Row]) -> Counts:
         """Return the images of each test variant that is there."""
         counts = Counter(row.split for row in rows)
         return {variant: (counts[variant],) for variant in VARIANTS if counts[variant]}

@@ -126,9 +126,9 @@ class ImagenetteLayout(WordNetLayout):
         """Name by WordNet id, in the order of the labels."""
         return self.wnids
 
-    def watched(self) -> list[Path]:
+    def source_paths(self) -> list[Path]:
         """Return the folders of all classes, the boxes and the noisy labels."""
-        return [*WordNetLayout.watched(self), self._noisy_labels()]
+        return [*WordNetLayout.source_paths(self), self._noisy_labels()]
 
     def rows(self) -> list[Row]:
         """List the images; those of ILSVRC's validation set stand in the split ``unseen`` as well.

@@ -140,7 +140,7 @@ class MetaShiftLayout(Layout):
         files = [] if scene_graphs is None else scene_graph_files(Path(scene_graphs).expanduser())
         return cls(cls.locate(root), split_seed, tuple(files))
 
-    def watched(self) -> list[Path]:
+    def source_paths(self) -> list[Path]:
         """Return the four folders and the scene graphs."""
         return [*(self.root / folder for folder in FOLDERS), *self.scene_graphs]
 
@@ -151,12 +151,12 @@ class MetaShiftLayout(Layout):
             DataError: if a folder has no images, or scene graphs are damaged.
         """
         rows = []
-        for folder, (label, attr) in FOLDERS.items():
+        for folder, (label, attribute) in FOLDERS.items():
             listed = image_files(self.root / folder)
             if not listed:
                 raise DataError(f"{self.root / folder} has no images; extract the archive again")
             images = [path.relative_to(self.root).as_posix() for path in listed]
-            rows += [Row(image, "train", label, image, attr) for image in images]
+            rows += [Row(image, "train", label, image, attribute) for image in images]
         return _split(self._boxed(rows) if self.scene_graphs else rows, self.split_seed)
 
     @property
@@ -174,7 +174,7 @@ class MetaShiftLayout(Layout):
         """The seed of the split."""
         return {"split_seed": self.split_seed}
 
-    def known(self) -> Mapping[str, Counts]:
+    def published_counts(self) -> Mapping[str, Counts]:
         """Return SubpopBench's sizes."""
         return KNOWN_COUNTS
 

@@ -99,7 +99,7 @@ class NICOPlusPlusLayout(Layout):
             raise DataError(f"protocol is {protocol!r}; it must be one of {', '.join(PROTOCOLS)}")
         return cls(cls.locate(root), protocol, val_fraction, split_seed)
 
-    def watched(self) -> list[Path]:
+    def source_paths(self) -> list[Path]:
         """Return the mapping and the folders of all contexts."""
         return [self._mapping(), *(self.root / self.needed / context for context in CONTEXTS)]
 
@@ -151,13 +151,13 @@ class NICOPlusPlusLayout(Layout):
         """The protocol."""
         return {"protocol": self.protocol}
 
-    def known(self) -> Mapping[str, Counts] | None:
+    def published_counts(self) -> Mapping[str, Counts] | None:
         """Return the sizes of the protocol, if they were published."""
         return {self.protocol: KNOWN_COUNTS[self.protocol]} if self.protocol in KNOWN_COUNTS else None
 
-    def recognised(self, rows: Sequence[Row]) -> tuple[str, list[str]]:
+    def match_release(self, rows: Sequence[Row]) -> tuple[str, list[str]]:
         """Return the protocol, or ``custom`` where its sizes are published and others."""
-        return Layout.recognised(self, rows) if self.protocol in KNOWN_COUNTS else (self.protocol, [])
+        return Layout.match_release(self, rows) if self.protocol in KNOWN_COUNTS else (self.protocol, [])
 
     def notes(self, rows: Sequence[Row]) -> Sequence[str]:
         """Say what is not COMET's."""
@@ -176,10 +176,10 @@ def _shuffled(rows: Sequence[Row], seed: int) -> Mapping[tuple[int, int], list[R
     """Return the rows of each group (label, context), shuffled by the seed and the group alone."""
     groups: dict[tuple[int, int], list[Row]] = defaultdict(list)
     for row in rows:
-        groups[row.label, row.attr].append(row)
+        groups[row.label, row.attribute].append(row)
     return {
-        (label, attr): [members[i] for i in np.random.default_rng([seed, label, attr]).permutation(len(members))]
-        for (label, attr), members in groups.items()
+        stratum: [members[i] for i in np.random.default_rng([seed, *stratum]).permutation(len(members))]
+        for stratum, members in groups.items()
     }
 
 
@@ -200,7 +200,7 @@ def _comet_like(rows: Sequence[Row], seed: int) -> list[Row]:
     labels = sorted({label for label, _ in groups})
     split = []
     for label in labels:
-        of_class = [groups.get((label, attr), []) for attr in range(len(CONTEXTS))]
+        of_class = [groups.get((label, attribute), []) for attribute in range(len(CONTEXTS))]
         turns = [row for row in chain.from_iterable(zip_longest(*of_class)) if row is not None]
         trained = COMET_TRAINING // len(labels) + (label < COMET_TRAINING % len(labels))
         names = ["test"] * COMET_EVALUATED + ["val"] * COMET_EVALUATED + ["train"] * trained

@@ -92,7 +92,7 @@ class SpawriousLayout(HeldOutLayout):
             raise DataError(f"challenge is {challenge!r}; it must be one of {', '.join(COMBINATIONS)}")
         return cls(cls.locate(root), val_fraction, val_seed, challenge)
 
-    def watched(self) -> list[Path]:
+    def source_paths(self) -> list[Path]:
         """Return the folders of all breeds."""
         return [self.root / env / location for env in SHARES for location in LOCATIONS]
 
@@ -116,7 +116,7 @@ class SpawriousLayout(HeldOutLayout):
         """The locations."""
         return LOCATIONS
 
-    def known(self) -> Mapping[str, Counts]:
+    def published_counts(self) -> Mapping[str, Counts]:
         """Return the published size, which is that of each challenge."""
         return {self.challenge: {"train": (25344,), "test": (25344,)}}
 

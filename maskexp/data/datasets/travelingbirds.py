@@ -113,11 +113,11 @@ class TravelingBirdsLayout(CUBBirdsLayout):
         cub = CUBLayout.locate(cub_root)
         return cls(found, val_fraction, val_seed, CUBForeground.find(cls.info.title, cub, segmentations), cub)
 
-    def watched(self) -> list[Path]:
+    def source_paths(self) -> list[Path]:
         """Return CUB's tables, the folders of the images and the foreground."""
         places = [self.root / f"CUB_fixed/{split}_places.json" for split in ("train", "test")]
         folders = [self.root / folder for folder in FOLDERS.values()]
-        return [*(self.cub_root / name for name in TABLES), *places, *folders, *self.foreground.watched()]
+        return [*(self.cub_root / name for name in TABLES), *places, *folders, *self.foreground.source_paths()]
 
     def rows(self) -> list[Row]:
         """Take the training images from the training backgrounds and the test images from all others.

@@ -32,7 +32,7 @@ def group_counts(rows: Sequence[Row]) -> dict[str, tuple[int, ...]]:
     counts = {split: [0, 0, 0, 0] for split in ("train", "val", "test")}
     for row in rows:
         if row.split in counts:
-            counts[row.split][2 * row.label + row.attr] += 1
+            counts[row.split][2 * row.label + row.attribute] += 1
     return {split: tuple(values) for split, values in counts.items()}
 
 
@@ -113,7 +113,7 @@ class WaterBirdsLayout(Layout):
     folders: ClassVar[tuple[str, ...]] = tuple(FOLDERS)
     listing: ClassVar[str] = "metadata.csv"
     inferred: ClassVar[Mapping[str, tuple[str, ...]]] = INFERRED
-    counted_in: ClassVar[str] = "group counts"
+    counted_as: ClassVar[str] = "group counts"
 
     @classmethod
     def find(
@@ -146,10 +146,10 @@ class WaterBirdsLayout(Layout):
         """Folder of the segmentations."""
         return self.foreground.segmentations
 
-    def watched(self) -> list[Path]:
+    def source_paths(self) -> list[Path]:
         """Return the metadata, the folders of the images and the foreground."""
         parts = [self.root / part for part in PARTS]
-        return [self.root / "metadata.csv", self.root, *parts, *self.foreground.watched()]
+        return [self.root / "metadata.csv", self.root, *parts, *self.foreground.source_paths()]
 
     def rows(self) -> list[Row]:
         """Read ``metadata.csv``; the folders ``test_fg`` and ``test_bg`` hold further images of the test birds.
@@ -166,7 +166,7 @@ class WaterBirdsLayout(Layout):
                 split=SPLITS[line["split"]],
                 label=int(line["y"]),
                 image=line["img_filename"],
-                attr=int(line["place"]),
+                attribute=int(line["place"]),
                 mask=masks.get(line["img_filename"], ""),
                 box=boxes.get(line["img_id"]),
                 source=line.get("place_filename") or "",
@@ -194,15 +194,15 @@ class WaterBirdsLayout(Layout):
             return "soft", "segmentations"
         return "none", "" if self.foreground.bounding_boxes is None else "bounding_boxes"
 
-    def known(self) -> Mapping[str, Counts]:
+    def published_counts(self) -> Mapping[str, Counts]:
         """Return the group counts of the three releases."""
         return KNOWN_COUNTS
 
-    def claimed(self) -> str | None:
+    def release_from_name(self) -> str | None:
         """Return the release whose archive extracts under the name of the folder."""
         return FOLDERS.get(self.root.name)
 
-    def counted(self, rows: Sequence[Row]) -> Counts:
+    def split_counts(self, rows: Sequence[Row]) -> Counts:
         """Return the images of each split and group."""
         return group_counts(rows)
 

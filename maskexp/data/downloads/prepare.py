@@ -6,14 +6,14 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from maskexp.data.disk import alone, require_space
+from maskexp.data.disk import require_space, writing
 from maskexp.data.downloads.archives import extract, is_archive
 from maskexp.data.downloads.fetch import fetch, md5_of, verify
 from maskexp.data.errors import DataError, DatasetNotFoundError
 from maskexp.data.info import Download
 from maskexp.data.manifest.layout import Layout
 from maskexp.data.registry import DATASETS, DOWNLOADS, SOURCES
-from maskexp.files import written_whole
+from maskexp.files import atomic_write
 
 __all__ = ["PREPARABLE", "prepare_data"]
 
@@ -45,7 +45,7 @@ def prepare_data(name: str, root: Path, raw: Sequence[Path] = (), most: int | No
     for path in raw:
         if not path.is_file():
             raise DatasetNotFoundError.explained(f"An archive of {name}", str(path), _by_hand(name), "--raw")
-    with alone(root):
+    with writing(root):
         if name in DOWNLOADS:
             return [_provide(download, root, raw, most) for download in _wanted(name, raw)]
         if not raw:
@@ -77,7 +77,7 @@ def _provide(download: Download, root: Path, raw: Sequence[Path], most: int | No
             raise DataError(f"{archive} was unpacked into {root} but held no {download.makes}")
     else:
         require_space(root, archive.stat().st_size, f"copying {archive}")
-        with written_whole(made) as partial:
+        with atomic_write(made) as partial:
             shutil.copyfile(archive, partial)
     return f"{made} made of {archive} (md5 as published)"
 

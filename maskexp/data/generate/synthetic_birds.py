@@ -77,7 +77,7 @@ class SyntheticBirds(ImageDataModule):
                     id=f"{split}-{i:06d}",
                     split=split,
                     label=i % 2,
-                    attr=int(places[i]),
+                    attribute=int(places[i]),
                     width=self.image_size,
                     height=self.image_size,
                 )
@@ -100,7 +100,7 @@ class SyntheticBirds(ImageDataModule):
         rows = self.table.split(split)
         values = np.stack(
             [
-                render(self.seed, SPLITS.index(split), i, row.label, row.attr, self.image_size)
+                render(self.seed, SPLITS.index(split), i, row.label, row.attribute, self.image_size)
                 for i, row in enumerate(rows)
             ]
         )

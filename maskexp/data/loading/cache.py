@@ -27,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from maskexp.data.disk import alone, files_bar, readable, require_space
+from maskexp.data.disk import files_bar, readable, require_space, writing
 from maskexp.data.errors import DataError
 from maskexp.data.loading.pixels import FilePixels, decoder_name
 from maskexp.data.manifest.table import ManifestTable
@@ -133,7 +133,7 @@ class PixelCache:
         """
         place = self.place
         try:
-            with alone(place):
+            with writing(place):
                 state = self.pixels.fingerprint()
                 if place.exists() and (trouble := self._trouble(place, state)):
                     warnings.warn(f"the cache {place} {trouble}; it is built anew", stacklevel=2)

@@ -64,7 +64,7 @@ class ManifestDataset(Dataset[dict[str, Any]]):
         self.ids = np.array([row.id for row in rows], np.str_)
         self.flags = np.array([row.flags for row in rows], np.str_)
         self.label = np.array([row.label for row in rows], np.int64)
-        self.attribute = np.array([row.attr for row in rows], np.int64)
+        self.attribute = np.array([row.attribute for row in rows], np.int64)
         self.group = np.array([table.group_of(row) for row in rows], np.int64)
         self.has_foreground = pixels.has_foreground
         self.channels = 4 if self.has_foreground.any() else 3

@@ -192,7 +192,7 @@ def _digest(prepared: Prepared, contents: Sequence[str], workers: int) -> str:
     root = prepared.mask_root or prepared.root
     masks = in_parallel(lambda row: _hash(root / row.mask) if row.mask else "", prepared.table.rows, workers)
     lines = [
-        json.dumps([row.id, row.split, row.label, row.attr, content, mask])
+        json.dumps([row.id, row.split, row.label, row.attribute, content, mask])
         for row, content, mask in zip(prepared.table.rows, contents, masks, strict=True)
     ]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
@@ -207,7 +207,7 @@ def _digested(found: str, wanted: str | None) -> list[Finding]:
 
 def _uncounted(layout: Layout, rows: Sequence[Row]) -> list[Finding]:
     """Return where the counts are not the published ones: an error, but a warning where they are inferred."""
-    known = layout.known() or {}
+    known = layout.published_counts() or {}
     return [
         Finding(
             "counts",
@@ -215,5 +215,5 @@ def _uncounted(layout: Layout, rows: Sequence[Row]) -> list[Finding]:
             f"{difference.message}{' (inferred, not published)' if difference.inferred else ''}; extract the archive "
             "again, or say that the data is your own or a part (--custom)",
         )
-        for difference in differences(layout.counted(rows), known, layout.inferred, layout.claimed())
+        for difference in differences(layout.split_counts(rows), known, layout.inferred, layout.release_from_name())
     ]

@@ -41,7 +41,7 @@ class HeldOutLayout(Layout):
         """Warn of a validation that sees the test images."""
         return () if self.val_fraction else (VALIDATED_ON_TEST,)
 
-    def counted(self, rows: Sequence[Row]) -> Counts:
+    def split_counts(self, rows: Sequence[Row]) -> Counts:
         """Return the images of the official splits: those that are held out count as training images."""
         trained = ("train", "val") if self.val_fraction else ("train",)
         return totals(Counter(row.split for row in rows), train=trained, test=("test",))
@@ -73,13 +73,13 @@ def stratified(rows: Sequence[Row], fraction: float, seed: int) -> set[str]:
     """Return the ids of a share of the training rows, drawn by label and attribute.
 
     Of the n training rows of each class (and attribute) ``round(fraction * n)`` are drawn, from the rows in the order
-    of their ids by ``numpy.random.default_rng([seed, label, attr + 1])``: the same on every machine.
+    of their ids by ``numpy.random.default_rng([seed, label, attribute + 1])``: the same on every machine.
     """
     strata: dict[tuple[int, int], list[Row]] = defaultdict(list)
     for row in sorted((row for row in rows if row.split == "train"), key=lambda row: row.id):
-        strata[row.label, row.attr].append(row)
+        strata[row.label, row.attribute].append(row)
     held: set[str] = set()
-    for (label, attr), members in strata.items():
-        drawn = np.random.default_rng([seed, label, attr + 1]).permutation(len(members))
+    for (label, attribute), members in strata.items():
+        drawn = np.random.default_rng([seed, label, attribute + 1]).permutation(len(members))
         held.update(members[i].id for i in drawn[: round(fraction * len(members))])
     return held

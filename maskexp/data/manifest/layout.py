@@ -16,7 +16,7 @@ from maskexp.data.errors import DataError, DatasetNotFoundError
 from maskexp.data.info import DatasetInfo
 from maskexp.data.loading.image_files import stored_size
 from maskexp.data.manifest.prepared import Prepared, cache_folder, cached_table, in_parallel, names_with_times
-from maskexp.data.manifest.releases import Counts, recognise
+from maskexp.data.manifest.releases import Counts, match_release
 from maskexp.data.manifest.table import Card, ManifestTable, Row
 
 __all__ = ["DataSource", "Layout"]
@@ -66,7 +66,7 @@ class Layout(DataSource):
     """Where the parts of one data set lie, and which of them are wanted.
 
     A subclass is a frozen dataclass whose fields are paths and plain values: together with the state of the files in
-    :meth:`watched` they decide whether a manifest that was built before is still right.
+    :meth:`source_paths` they decide whether a manifest that was built before is still right.
 
     Attributes:
         root: folder of the images.
@@ -76,7 +76,7 @@ class Layout(DataSource):
         version: counts up when the builder makes another manifest of the same files.
         listing: what says that an image exists, for the message about one that does not.
         inferred: by release, the splits whose counts were computed and not read in a publication.
-        counted_in: what :meth:`counted` counts, for messages.
+        counted_as: what :meth:`split_counts` counts, for messages.
     """
 
     root: Path
@@ -87,7 +87,7 @@ class Layout(DataSource):
     version: ClassVar[int] = 1
     listing: ClassVar[str] = "its folder"
     inferred: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    counted_in: ClassVar[str] = "counts"
+    counted_as: ClassVar[str] = "counts"
 
     @classmethod
     def locate(cls, root: str | Path) -> Path:
@@ -120,7 +120,7 @@ class Layout(DataSource):
         return self.root
 
     @abstractmethod
-    def watched(self) -> Sequence[Path]:
+    def source_paths(self) -> Sequence[Path]:
         """Return files and folders whose change makes a manifest outdated."""
 
     @abstractmethod
@@ -150,31 +150,31 @@ class Layout(DataSource):
         """Return what every output has to say about these rows, besides how they differ from a release."""
         return ()
 
-    def known(self) -> Mapping[str, Counts] | None:
+    def published_counts(self) -> Mapping[str, Counts] | None:
         """Return the counts of the published releases, None where none is published."""
         return None
 
-    def claimed(self) -> str | None:
+    def release_from_name(self) -> str | None:
         """Return the release that the folder says it is, if its name does."""
         return None
 
-    def counted(self, rows: Sequence[Row]) -> Counts:
-        """Return the images of each split, as :meth:`known` counts them."""
+    def split_counts(self, rows: Sequence[Row]) -> Counts:
+        """Return the images of each split, as :meth:`published_counts` counts them."""
         counts = Counter(row.split for row in rows)
         return {split: (counts[split],) for split in ("train", "val", "test")}
 
-    def recognised(self, rows: Sequence[Row]) -> tuple[str, list[str]]:
+    def match_release(self, rows: Sequence[Row]) -> tuple[str, list[str]]:
         """Return which release the rows are, and what has to be said if they are none."""
-        known = self.known()
+        known = self.published_counts()
         return (
             ("official", [])
             if known is None
-            else recognise(self.info.title, self.counted(rows), known, self.counted_in)
+            else match_release(self.info.title, self.split_counts(rows), known, self.counted_as)
         )
 
     def card(self, rows: list[Row]) -> Card:
         """Describe what the rows are."""
-        variant, notes = self.recognised(rows)
+        variant, notes = self.match_release(rows)
         mask_kind, mask_source = self.foreground_of(rows)
         return Card(
             name=self.name,
@@ -191,7 +191,7 @@ class Layout(DataSource):
     def fingerprint(self) -> dict[str, Any]:
         """Return paths, wishes and state of the files: another answer means that the manifest has to be built anew."""
         fields: dict[str, Any] = json.loads(json.dumps(asdict(self), default=lambda path: str(path.resolve())))
-        states = [[str(path.resolve()), _state(path)] for path in self.watched()]
+        states = [[str(path.resolve()), _state(path)] for path in self.source_paths()]
         return {"version": self.version, "fields": fields, "states": states}
 
     def build(self, verify: bool = True) -> ManifestTable:

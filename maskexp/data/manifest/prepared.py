@@ -18,12 +18,12 @@ from maskexp.data.manifest.table import Card, ManifestTable
 
 __all__ = [
     "Prepared",
+    "atomic_write_folder",
     "cache_folder",
     "cached_table",
     "in_parallel",
     "names_with_times",
     "own_card",
-    "write_whole_folder",
 ]
 
 SPLIT_NAMES = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
@@ -76,11 +76,11 @@ def cached_table(cache: Path, name: str, key: dict[str, Any], build: Callable[[]
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     folder = cache / "manifests" / f"{name}-{digest}"
     if not folder.is_dir():
-        write_whole_folder(folder, build().write, "the manifest")
+        atomic_write_folder(folder, build().write, "the manifest")
     return ManifestTable.read(folder)
 
 
-def write_whole_folder(folder: Path, write: Callable[[Path], None], what: str) -> None:
+def atomic_write_folder(folder: Path, write: Callable[[Path], None], what: str) -> None:
     """Write a folder of the cache so that it appears whole.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["Counts", "Difference", "differences", "recognise", "totals"]
+__all__ = ["Counts", "Difference", "differences", "match_release", "totals"]
 
 Counts = Mapping[str, tuple[int, ...]]
 
@@ -23,7 +23,7 @@ class Difference:
     inferred: bool
 
 
-def recognise(title: str, found: Counts, known: Mapping[str, Counts], of: str = "counts") -> tuple[str, list[str]]:
+def match_release(title: str, found: Counts, known: Mapping[str, Counts], of: str = "counts") -> tuple[str, list[str]]:
     """Compare counts with those of all published releases.
 
     Args:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from maskexp.data.errors import DataError, DatasetNotFoundError
-from maskexp.files import write_json, written_whole
+from maskexp.files import atomic_write, write_json
 
 __all__ = ["COLUMNS", "Card", "ManifestTable", "Row"]
 
@@ -27,6 +27,7 @@ COLUMNS = (
     *("id", "image", "split", "label", "attr", "group", "mask", "x0", "y0", "x1", "y1"),
     *("more_boxes", "width", "height", "source", "pair_id", "env", "flags"),
 )
+"""Columns of ``manifest.csv``; ``attr`` is the attribute."""
 REQUIRED = ("id", "image", "split", "label")
 Box = tuple[float, float, float, float]
 
@@ -40,7 +41,7 @@ class Row:
         split: ``train``, ``val``, ``test`` or any further evaluation split.
         label: index into the card's ``classes``.
         image: path relative to the data set's root; empty where pixels are made in memory.
-        attr: index into the card's ``attributes``, -1 where there is none.
+        attribute: index into the card's ``attributes``, -1 where there is none.
         mask: path of the segmentation, empty where there is none.
         box: bounding box (x0, y0, x1, y1), pixels, half-open.
         width: pixels of the stored image, 0 where unknown.
@@ -56,7 +57,7 @@ class Row:
     split: str
     label: int
     image: str = ""
-    attr: int = -1
+    attribute: int = -1
     mask: str = ""
     box: Box | None = None
     width: int = 0
@@ -101,7 +102,7 @@ class Card:
 
     @property
     def group_names(self) -> tuple[str, ...]:
-        """One name per group, in the order ``label * len(attributes) + attr``."""
+        """One name per group, in the order ``label * len(attributes) + attribute``."""
         return tuple(f"{label}/{attribute}" for label in self.classes for attribute in self.attributes)
 
 
@@ -144,8 +145,8 @@ class ManifestTable:
         return rows
 
     def group_of(self, row: Row) -> int:
-        """Return ``label * len(attributes) + attr``, or -1 where the row has no attribute."""
-        return -1 if row.attr < 0 else row.label * len(self.card.attributes) + row.attr
+        """Return ``label * len(attributes) + attribute``, or -1 where the row has no attribute."""
+        return -1 if row.attribute < 0 else row.label * len(self.card.attributes) + row.attribute
 
     def counts(self, split: str) -> tuple[int, ...]:
         """Return the number of rows per group, or per class where the data has no attribute."""
@@ -173,16 +174,16 @@ class ManifestTable:
         return text.getvalue()
 
     def _cells(self, row: Row) -> tuple[Any, ...]:
-        attr, group = ("", "") if row.attr < 0 else (row.attr, self.group_of(row))
+        attribute, group = ("", "") if row.attribute < 0 else (row.attribute, self.group_of(row))
         box = row.box or ("", "", "", "")
         more = " ".join(str(corner) for further in row.more_boxes for corner in further)
         size = (row.width or "", row.height or "")
         texts = (row.source, row.pair_id, row.env, row.flags)
-        return (row.id, row.image, row.split, row.label, attr, group, row.mask, *box, more, *size, *texts)
+        return (row.id, row.image, row.split, row.label, attribute, group, row.mask, *box, more, *size, *texts)
 
     def write(self, folder: Path) -> None:
         """Write ``manifest.csv`` and ``dataset.json`` into ``folder``, each whole or not at all."""
-        with written_whole(folder / "manifest.csv") as partial:
+        with atomic_write(folder / "manifest.csv") as partial:
             partial.write_text(self.to_csv(), encoding="utf-8")
         description = {
             "schema_version": SCHEMA_VERSION,
@@ -236,9 +237,9 @@ def _check_range(row: Row, card: Card) -> None:
             f"label {row.label} of {row.id!r} (split {row.split!r}) is out of range: {card.name} has "
             f"{len(card.classes)} classes, numbered from 0"
         )
-    if not -1 <= row.attr < len(card.attributes):
+    if not -1 <= row.attribute < len(card.attributes):
         raise DataError(
-            f"attribute {row.attr} of {row.id!r} (split {row.split!r}) is out of range: {card.name} has "
+            f"attribute {row.attribute} of {row.id!r} (split {row.split!r}) is out of range: {card.name} has "
             f"{len(card.attributes)} attributes, numbered from 0"
         )
 
@@ -269,13 +270,13 @@ def _row(cells: Mapping[str, str], where: str, num_attributes: int) -> Row:
     """Turn one line of manifest.csv into a row."""
     corners = [cells.get(name) or "" for name in ("x0", "y0", "x1", "y1")]
     try:
-        attr = int(cells.get("attr") or -1)
+        attribute = int(cells.get("attr") or -1)
         row = Row(
             id=cells["id"],
             split=cells["split"],
             label=int(cells["label"]),
             image=cells["image"],
-            attr=attr,
+            attribute=attribute,
             mask=cells.get("mask") or "",
             box=_box(corners),
             more_boxes=_boxes(cells.get("more_boxes") or ""),
@@ -288,8 +289,8 @@ def _row(cells: Mapping[str, str], where: str, num_attributes: int) -> Row:
         raise DataError(f"{where}: {error}") from error
     except TypeError as error:  # the csv module gives None for cells that are not there
         raise DataError(f"{where}: the line has fewer cells than the header has columns") from error
-    if group >= 0 and group != row.label * num_attributes + attr:
-        raise DataError(f"{where}: group {group} is not label {row.label} * {num_attributes} + attribute {attr}")
+    if group >= 0 and group != row.label * num_attributes + attribute:
+        raise DataError(f"{where}: group {group} is not label {row.label} * {num_attributes} + attribute {attribute}")
     return row
 
 

@@ -48,8 +48,8 @@ def test_labels_of_objects_and_of_scenes(drawn: Path) -> None:
         assert set(data.table.counts("test")) == {2}
     for one, other in zip(objects.table.split("test"), scenes.table.split("test"), strict=True):
         thing, scene, _ = one.id.split("-")
-        assert (one.id, one.label, one.attr) == (other.id, other.attr, other.label)
-        assert (OBJECTS[one.label], SCENES[one.attr]) == (thing, scene)
+        assert (one.id, one.label, one.attribute) == (other.id, other.attribute, other.label)
+        assert (OBJECTS[one.label], SCENES[one.attribute]) == (thing, scene)
 
 
 def test_scenes_without_objects(drawn: Path) -> None:

@@ -24,7 +24,8 @@ def test_groups(kaggle: bool, tmp_path: Path) -> None:
     assert len(data.table.rows) == 24
     for row in data.table.rows:
         i = int(row.id[:6]) - 1
-        assert (row.label, row.attr, row.split) == (i % 3 == 0, i % 2 == 0, ("train", "val", "test", "test")[i % 4])
+        split = ("train", "val", "test", "test")[i % 4]
+        assert (row.label, row.attribute, row.split) == (i % 3 == 0, i % 2 == 0, split)
     assert data.fetch("test", [0])["image"].shape == (1, 3, 8, 8)
     assert data.spec.foreground == "none"
     assert check_data("CelebA", root=tmp_path, decode=True).ok
@@ -34,7 +35,7 @@ def test_other_attributes(tmp_path: Path) -> None:
     data = open_it(write_celeba(tmp_path / "celeba"), target="Male", spurious="Blond_Hair")
 
     assert data.spec.class_names == ("not Male", "Male")
-    assert all((row.label, row.attr) == (int(row.id[:6]) % 2, int(row.id[:6]) % 3 == 1) for row in data.table.rows)
+    assert all((row.label, row.attribute) == (int(row.id[:6]) % 2, int(row.id[:6]) % 3 == 1) for row in data.table.rows)
 
 
 @pytest.mark.parametrize("variant", ["official", "custom"])

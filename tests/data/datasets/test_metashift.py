@@ -32,7 +32,7 @@ def test_groups_and_sizes(root: Path) -> None:
     assert [int(share * 3499) for share in (0.25, 0.1)] == [KNOWN_COUNTS["official"][s][0] for s in ("test", "val")]
     for row in data.table.rows:
         animal, _, place = row.image.split("/")[2].rstrip(")").partition("(")
-        assert (row.label, row.attr) == (animal == "cat", place == "indoor")
+        assert (row.label, row.attribute) == (animal == "cat", place == "indoor")
     assert sum(sum(data.table.counts(split)) for split in data.table.splits) == 40
     assert check_data("MetaShift", root=root, decode=True, custom=True).ok
 

@@ -31,7 +31,7 @@ def test_labels_follow_the_mapping(root: Path, monkeypatch: pytest.MonkeyPatch) 
     assert data.spec.class_names == CLASSES
     for row in data.table.rows:
         context, name, _ = row.id.split("/")
-        assert (CLASSES[row.label], builder.CONTEXTS[row.attr], row.env) == (name, context, context)
+        assert (CLASSES[row.label], builder.CONTEXTS[row.attribute], row.env) == (name, context, context)
     assert data.fetch("test", range(GROUPS))["image"].shape == (GROUPS, 3, 8, 8)
     assert check_data("NICOPlusPlus", root=root.parent, decode=True, custom=True).ok
 

@@ -14,6 +14,7 @@ from maskexp.data.datasets.waterbirds import KNOWN_COUNTS, WaterBirdsLayout
 from maskexp.data.manifest import layout
 from maskexp.data.manifest.check import check_data
 from maskexp.data.manifest.prepared import cache_folder
+from maskexp.data.transforms.geometry import EvalTransform
 from tests.fixtures import COUNTS, corrupt_metadata, resize_image, truncate, write_cub, write_waterbirds
 
 
@@ -158,7 +159,7 @@ def test_foreground_of_cub(beside: bool, root: Path, tmp_path: Path) -> None:
 
     assert open_all(root).spec.foreground == "none"
     assert torch.equal(open_all(root, cub_root=str(cub)).fetch("test", [0, 1])["foreground"], before)
-    boxes = open_all(root, cub_root=str(cub), foreground="box", resize="center_crop")
+    boxes = open_all(root, cub_root=str(cub), foreground="box", eval_transform=EvalTransform(resize="center_crop"))
     assert boxes.spec.foreground == "box"
     assert boxes.dataset("test").has_foreground.all()
     first = boxes.table.split("test")[0]

@@ -20,7 +20,7 @@ CARD = Card("noise", "v1", ("wren", "heron"), ("land", "water"), mask_kind="soft
 
 def make(size: int = 12, rotation: float = 0.0) -> ManifestDataset:
     """Noise whose foreground is its red channel."""
-    rows = [Row(f"{i:02d}", "train", i % 2, attr=i % 3 - 1, flags="odd" if i % 2 else "") for i in range(size)]
+    rows = [Row(f"{i:02d}", "train", i % 2, attribute=i % 3 - 1, flags="odd" if i % 2 else "") for i in range(size)]
     values = np.random.default_rng(0).integers(0, 256, (size, 4, 30, 40), np.uint8)
     values[:, 3] = values[:, 0]
     pipeline = Pipeline(24, 0, TrainTransform((0.4, 0.9), rotation=rotation))

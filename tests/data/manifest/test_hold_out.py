@@ -10,13 +10,17 @@ from maskexp.data.manifest.table import Row
 
 SIZES = {(0, 0): 30, (0, 1): 29, (1, 0): 7, (1, 1): 2}
 ROWS = [
-    *(Row(f"{label}{attr}-{i:02d}", "train", label, attr=attr) for (label, attr), n in SIZES.items() for i in range(n)),
+    *(
+        Row(f"{label}{attribute}-{i:02d}", "train", label, attribute=attribute)
+        for (label, attribute), n in SIZES.items()
+        for i in range(n)
+    ),
     *(Row(f"t{i}", "test", i % 2) for i in range(5)),
 ]
 
 
 def test_counts_follow_the_rule() -> None:
-    held = Counter((row.label, row.attr) for row in hold_out(ROWS, 0.2, 0) if row.split == "val")
+    held = Counter((row.label, row.attribute) for row in hold_out(ROWS, 0.2, 0) if row.split == "val")
 
     assert held == {key: round(0.2 * n) for key, n in SIZES.items() if round(0.2 * n)}
     assert held == {(0, 0): 6, (0, 1): 6, (1, 0): 1}

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 
 import pytest
 
-from maskexp.data.manifest.releases import differences, recognise, totals
+from maskexp.data.manifest.releases import differences, match_release, totals
 
 KNOWN = {"v1": {"train": (10,), "test": (5,)}, "v2": {"train": (12,), "test": (5,)}}
 
 
 @pytest.mark.parametrize("name", KNOWN)
 def test_known_counts(name: str) -> None:
-    assert recognise("Birds", KNOWN[name], KNOWN) == (name, [])
+    assert match_release("Birds", KNOWN[name], KNOWN) == (name, [])
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_known_counts(name: str) -> None:
     ],
 )
 def test_other_counts(found: Mapping[str, tuple[int, ...]], part: str) -> None:
-    variant, notes = recognise("Birds", found, KNOWN)
+    variant, notes = match_release("Birds", found, KNOWN)
 
     assert variant == "custom"
     assert part in notes[0]

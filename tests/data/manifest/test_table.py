@@ -76,7 +76,7 @@ def test_digest_depends_on_rows_and_card_alone() -> None:
     [
         (Row("x", "train", 2), r"label 2 of 'x' \(split 'train'\) is out of range: birds has 2 classes"),
         (Row("x", "train", -1), "label -1"),
-        (Row("x", "train", 0, attr=2), "attribute 2 of 'x'"),
+        (Row("x", "train", 0, attribute=2), "attribute 2 of 'x'"),
         (Row("a", "train", 0), "id 'a' occurs twice in split 'train'"),
     ],
 )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from maskexp.data.manifest.prepared import cache_folder, write_whole_folder
+from maskexp.data.manifest.prepared import atomic_write_folder, cache_folder
 
 __all__ = ["converted_masks", "image_files", "subfolders"]
 
@@ -33,7 +33,7 @@ def converted_masks(
     """Return the folder of converted masks, written on first use.
 
     The data may lie where nothing can be written, so the masks go to ``<cache>/masks/<name>-<hash of key>/``, which
-    appears whole: see :func:`~maskexp.data.manifest.prepared.write_whole_folder`.
+    appears whole: see :func:`~maskexp.data.manifest.prepared.atomic_write_folder`.
 
     Args:
         cache_dir: the cache; see :func:`~maskexp.data.manifest.prepared.cache_folder`.
@@ -47,5 +47,5 @@ def converted_masks(
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     folder = cache_folder(cache_dir) / "masks" / f"{name}-{digest}"
     if not folder.is_dir():
-        write_whole_folder(folder, convert, "the masks")
+        atomic_write_folder(folder, convert, "the masks")
     return folder

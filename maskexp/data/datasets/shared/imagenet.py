@@ -162,7 +162,7 @@ class WordNetLayout(HeldOutLayout):
         """Names in the order of the labels."""
         return tuple(self.named.values())
 
-    def watched(self) -> list[Path]:
+    def source_paths(self) -> list[Path]:
         """Return the folders of all classes, and the boxes."""
         folders = [self.root / split / wnid for split in SPLITS for wnid in self.named]
         return folders if self.boxes is None else [*folders, self.boxes]
@@ -180,7 +180,7 @@ class WordNetLayout(HeldOutLayout):
         """Return that there are boxes, if there are."""
         return "none", "ilsvrc_boxes" if any(row.box for row in rows) else ""
 
-    def known(self) -> Mapping[str, Counts]:
+    def published_counts(self) -> Mapping[str, Counts]:
         """Return :attr:`known_counts`."""
         return self.known_counts
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from maskexp.data.errors import DataError
 from maskexp.data.loading.image_files import decode_array, decode_mask
-from maskexp.files import written_whole
+from maskexp.files import atomic_write
 
 __all__ = ["Composite", "fit", "paste", "write_composite"]
 
@@ -86,9 +86,9 @@ def write_composite(composite: Composite, folder: Path, quality: int) -> None:
     bird = decode_array(composite.bird, "RGB")
     alpha = _alpha(composite, bird)
     if composite.mask_target:
-        with written_whole(mask_target) as partial:
+        with atomic_write(mask_target) as partial:
             Image.fromarray(alpha).save(partial)
-    with written_whole(target) as partial:
+    with atomic_write(target) as partial:
         Image.fromarray(_pixels(composite, bird, alpha)).save(partial, quality=quality)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import PIL
 
-from maskexp.data.disk import alone, files_bar, require_space
+from maskexp.data.disk import files_bar, require_space, writing
 from maskexp.data.errors import DataError
 from maskexp.data.generate.composites.composite import Composite, write_composite
 from maskexp.files import write_json
@@ -42,7 +42,7 @@ def write_composites(
     """
     if not 1 <= quality <= 100:
         raise DataError(f"quality is {quality}; it must be from 1 to 100")
-    with alone(folder):
+    with writing(folder):
         _claim(folder, {**recipe, "quality": quality, "pillow": PIL.__version__})
         missing = [composite for composite in composites if not _is_there(composite, folder)]
         sizes = [composite.bird.stat().st_size for composite in missing]

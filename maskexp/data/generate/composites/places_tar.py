@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from maskexp.data.disk import alone, bytes_bar, require_space
+from maskexp.data.disk import bytes_bar, require_space, writing
 from maskexp.data.errors import DataError, DatasetNotFoundError
-from maskexp.files import write_json, written_whole
+from maskexp.files import atomic_write, write_json
 
 __all__ = ["STDIN", "keep_scenes"]
 
@@ -44,7 +44,7 @@ def keep_scenes(archive: str | Path, folder: Path, categories: Sequence[str]) ->
         DatasetNotFoundError: if there is no such archive.
         DataError: if it ends early, is no tar, or lacks a category.
     """
-    with alone(folder):
+    with writing(folder):
         if (folder / COMPLETE).is_file():
             return folder
         if str(archive) != STDIN and not Path(archive).is_file():
@@ -108,7 +108,7 @@ def _copy(archive: str | Path, folder: Path, categories: Sequence[str]) -> Count
 def _keep(content: IO[bytes], target: Path) -> None:
     """Write a scene, unless it was kept before."""
     if not target.is_file():
-        with written_whole(target) as partial, partial.open("wb") as file:
+        with atomic_write(target) as partial, partial.open("wb") as file:
             shutil.copyfileobj(content, file)
 
 

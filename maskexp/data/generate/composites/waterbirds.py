@@ -23,7 +23,7 @@ from maskexp.data.generate.composites.composite import Composite
 from maskexp.data.generate.composites.output import fingerprint, write_composites
 from maskexp.data.generate.composites.scenes import Scene, deal
 from maskexp.data.manifest.table import Card, ManifestTable, Row
-from maskexp.files import written_whole
+from maskexp.files import atomic_write
 
 __all__ = ["WaterBirdsRecipe", "find_masks", "is_water_bird", "make_waterbirds"]
 
@@ -128,7 +128,7 @@ def make_waterbirds(
     lines = [line.cells() for line in placed]
     written = {"generator": "waterbirds", "version": VERSION, **asdict(recipe), "pictures_sha256": fingerprint(lines)}
     write_composites(folder, written, _composites(placed, cub, masks, recipe), quality, workers)
-    with written_whole(folder / "metadata.csv") as partial:
+    with atomic_write(folder / "metadata.csv") as partial:
         partial.write_text(_csv(lines), encoding="utf-8")
     table = _manifest(folder, recipe, {kind: len(scenes[kind]) for kind in KINDS})
     table.write(folder)
@@ -244,7 +244,7 @@ def _notes(card: Card, rows: Sequence[Row], found: Mapping[str, int]) -> tuple[s
     """Return the notes of the release, and how often scenes had to be used again."""
     notes = list(card.notes)
     for place, kind in enumerate(KINDS):
-        needed = sum(row.attr == place for row in rows if row.split in SPLITS)
+        needed = sum(row.attribute == place for row in rows if row.split in SPLITS)
         if needed > found[kind]:
             notes.append(
                 f"{found[kind]} scenes of {kind} for {needed} images: scenes are used again, none of them in two splits"

@@ -114,7 +114,7 @@ def test_the_same_seed_gives_identical_files(sources: Path, tmp_path: Path) -> N
 def test_another_correlation_keeps_the_splits_and_moves_birds_one_way(sources: Path, tmp_path: Path) -> None:
     tables = [make(sources, tmp_path / str(rho), WaterBirdsRecipe(rho)) for rho in (0.5, 0.8, 1.0)]
     splits = [{row.id: row.split for row in table.rows} for table in tables]
-    matched = [{row.id for row in table.split("train") if row.attr == row.label} for table in tables]
+    matched = [{row.id for row in table.split("train") if row.attribute == row.label} for table in tables]
 
     assert splits[0] == splits[1] == splits[2]
     assert matched[0] < matched[1] < matched[2]
