@@ -154,9 +154,10 @@ def _filled(text: str, values: Mapping[str, str], template: Path) -> str:
             raise SlurmError(f"{template} asks for {{{{{name}}}}}, which is not known; {did_you_mean(name, values)}")
         return values[name]
 
-    filled = re.sub(r"\{\{([^{}]*)\}\}", value, text)
-    for needed in ("cells", "runs"):
-        if values[needed] not in filled:
+    placeholder = r"\{\{([^{}]*)\}\}"
+    filled, used = re.sub(placeholder, value, text), [name.strip() for name in re.findall(placeholder, text)]
+    for needed in ("array", "cells", "runs"):
+        if needed not in used:
             raise SlurmError(f"{template} has to use {{{{{needed}}}}}; begin with a copy of {TEMPLATE}")
     return filled
 

@@ -34,7 +34,7 @@ class Cluster:
         """Wait until ``srun`` has started its tasks."""
         self.wait(lambda: any(f"{task}.0" in line for line in self.ask("squeue", "--steps", "-h", "-o", "%i").split()))
 
-    def end(self, task: str, requeues: int = 0, seconds: float = 300) -> str:
+    def end(self, task: str, requeues: int = 0, seconds: float = 900) -> str:
         """Wait until a task has ended after so many requeues, which start at once rather than two minutes later."""
         job = self.ask("squeue", "--noheader", "--states=all", "--array", "--jobs", task, "--format=%A")
         for _ in range(requeues):
@@ -48,7 +48,7 @@ class Cluster:
         return self.state(task)
 
     @staticmethod
-    def wait(ready: Callable[[], bool], seconds: float = 300) -> None:
+    def wait(ready: Callable[[], bool], seconds: float = 900) -> None:
         deadline = time.monotonic() + seconds
         while not ready():
             assert time.monotonic() < deadline, "waited too long"

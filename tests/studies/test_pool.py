@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from functools import partial
@@ -94,6 +96,25 @@ def test_cells_in_an_allocation_do_not_look_like_its_tasks(monkeypatch: pytest.M
     assert not any(key.startswith("SLURM_") for key in environment)
     assert environment["CUDA_VISIBLE_DEVICES"] == "1"
     assert int(environment["OMP_NUM_THREADS"]) >= 1
+
+
+LAUNCHER = """
+import sys
+from functools import partial
+from pathlib import Path
+from maskexp.studies import Pool
+from tests.studies.stand_in import command
+Pool(3, partial(command, seconds=0.05)).run([Path(name) for name in sys.argv[1:]], lambda *_: None)
+"""
+
+
+def test_two_launchers_on_one_folder_never_run_a_cell_twice(tmp_path: Path) -> None:
+    folders = prepared(tmp_path, seeds=list(range(8)))
+    words = [sys.executable, "-c", LAUNCHER, *map(str, folders)]
+    launchers = [subprocess.Popen(words) for _ in range(2)]
+    assert [launcher.wait() for launcher in launchers] == [0, 0]
+    assert all((folder / "runs").read_text() == "run\n" for folder in folders)
+    assert all((folder / "DONE").exists() for folder in folders)
 
 
 def test_gpus_are_divided_among_jobs() -> None:
