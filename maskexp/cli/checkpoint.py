@@ -10,6 +10,7 @@ from maskexp.callbacks import KeepCheckpoints
 from maskexp.cli.errors import CommandError
 from maskexp.data.transforms.stored import in_todays_form
 from maskexp.methods.checkpoint import CheckpointError, method_name, read_checkpoint
+from maskexp.methods.loading import current_arguments
 from maskexp.process import first_process
 from maskexp.results import RunDirectory
 
@@ -80,7 +81,8 @@ def checkpoint_layer(verb: str, path: Path) -> dict[str, Any]:
     home = RunDirectory.of_checkpoint(path)
     config = {} if home is None else home.read_config()
     layer = config if verb == "fit" else {key: config[key] for key in ("data",) if key in config}
-    layer["model"] = _section(content["hyper_parameters"], method_name(content))
+    method = method_name(content)
+    layer["model"] = _section(current_arguments(method, content["hyper_parameters"]), method)
     stored = content.get("datamodule_hyper_parameters", {})
     if "data" not in layer and "_class_path" in stored:
         layer["data"] = _section(stored, stored["_class_path"])

@@ -2,13 +2,15 @@
 
 A configuration file may name the layers it stands on::
 
-    layers: [../data/waterbirds95.yaml, ../method/aim.yaml]
-    model:
-      init_args:
-        tau: 0.35
+    layers: [../data/waterbirds95.yaml, ../backbone/resnet50.yaml]
+    model: AIM
+    model.tau: 0.35
 
 Paths are relative to the file that names them. Layers are merged in order, the file itself last; several ``--config``
 are merged in order as well. Mappings are merged key by key; any other value replaces what lies below it.
+
+A class may be written by its name alone and a key with dots, as on the command line; the parser's own form with
+``class_path`` and ``init_args`` is understood as well, and so is a mapping of arguments without ``class_path``.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +29,14 @@ from maskexp.yaml_files import YamlError, read_yaml
 __all__ = ["Configuration", "differences", "first_nan", "flatten", "read_configuration", "short_name"]
 
 LAYERS = "layers"
+SECTIONS = ("model", "data")
+"""Sections that choose a class."""
+DOTTED = (*SECTIONS, "trainer", "selection", "gallery")
+"""Sections in which a key may have dots."""
+CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")
+"""How the parser writes a class and its arguments."""
+NULLS = ("null", "~", "None")
+"""How nothing is written where all values are text."""
 MOST_FILES = 100
 """Files that one command reads; layers that stand on one another twice over are read twice."""
 
@@ -176,10 +187,74 @@ def _layers(path: Path, above: tuple[Path, ...]) -> Iterator[tuple[Path, dict[st
         raise CommandError(f"{LAYERS} in {path} has to be a list of paths")
     for layer in layers:
         yield from _layers(path.parent / layer, (*above, resolved))
-    for section in ("model", "data"):
-        if isinstance(values.get(section), str):
-            values[section] = {"class_path": values[section]}
+    values = _written_out(values, path)
     yield path, values
+
+
+def _written_out(values: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Return the contents of a file in the parser's form: no dots in keys, no class by its name alone."""
+    full: dict[str, Any] = {}
+    for key, value in values.items():
+        if "." not in key:
+            full[key] = _section(key, value, path) if key in DOTTED else _nulls(value)
+    for key, value in values.items():
+        if "." in key:
+            _place(full, _full_key(key), _nulls(value), key, path)
+    return full
+
+
+def _section(section: str, value: Any, path: Path) -> Any:
+    """Return what a file says about a section; ``model`` and ``data`` as ``class_path`` and ``init_args``."""
+    if section in SECTIONS and isinstance(value, str) and value not in NULLS:
+        return {"class_path": value}
+    value = _nulls(value)
+    if not isinstance(value, Mapping):
+        return value
+    dotted = {key: inner for key, inner in value.items() if "." in key}
+    content = {key: inner for key, inner in value.items() if key not in dotted}
+    flat = [key for key in content if key not in CLASS_KEYS] if section in SECTIONS else []
+    if flat and len(flat) < len(content):
+        raise CommandError(f"{path}: put {', '.join(flat)} under init_args of {section}")
+    content = {"init_args": content} if flat else content
+    for key, inner in dotted.items():
+        _place(content, _full_key(f"{section}.{key}")[1:], inner, f"{section}.{key}", path)
+    return content
+
+
+def _full_key(key: str) -> list[str]:
+    """Return the names on the way to a key as a user types it, ``init_args`` between those of a class.
+
+    Example:
+        >>> _full_key("model.tau"), _full_key("model.class_path"), _full_key("trainer.max_epochs")
+        (['model', 'init_args', 'tau'], ['model', 'class_path'], ['trainer', 'max_epochs'])
+        >>> _full_key("data.train_transform.flip")
+        ['data', 'init_args', 'train_transform', 'init_args', 'flip']
+    """
+    names = key.split(".")
+    full = names[:1]
+    for before, name in pairwise(names):
+        described = (before in SECTIONS and len(full) == 1) or before.endswith("_transform")
+        full += ["init_args", name] if described and name not in CLASS_KEYS else [name]
+    return full
+
+
+def _place(values: dict[str, Any], names: Sequence[str], value: Any, key: str, path: Path) -> None:
+    """Set what a key with dots means."""
+    *way, last = names
+    for name in way:
+        values = values.setdefault(name, {})
+        if not isinstance(values, dict):
+            raise CommandError(f"{path}: {key} lies below {name}, which has a value of its own; write one of them only")
+    if last in values:
+        raise CommandError(f"{path}: the key {key!r} is given twice")
+    values[last] = value
+
+
+def _nulls(value: Any) -> Any:
+    """Return a value with Python's way of writing nothing, ``None``, understood."""
+    if isinstance(value, Mapping):
+        return {name: _nulls(inner) for name, inner in value.items()}
+    return None if value == "None" else value
 
 
 def _read(path: Path) -> dict[str, Any]:

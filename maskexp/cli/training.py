@@ -48,10 +48,16 @@ from maskexp.studies.study import is_study
 
 __all__ = ["TrainingCLI", "run"]
 
-PER_COMMAND = ("config", "ckpt_path", "run_dir")
+COMMAND_ONLY_KEYS = ("config", "ckpt_path", "run_dir")
 """Keys that belong to one command and not to the run that config.yaml describes."""
 
-HARMLESS = ("model.weights", "data.num_workers", "data.batch_size", "data.eval_batch_size", "data.predict_split")
+METRIC_NEUTRAL_KEYS = (
+    "model.weights",
+    "data.num_workers",
+    "data.batch_size",
+    "data.eval_batch_size",
+    "data.predict_split",
+)
 """Keys that change no number of an evaluation."""
 
 FIRST_WEIGHTS = ("model.weights", "model.selector_weights", "model.detector_checkpoint")
@@ -212,7 +218,9 @@ class TrainingCLI(LightningCLI):
             note(f"{key}: {new!r} instead of {old!r} ({'the interrupted run' if self.verb == 'fit' else 'checkpoint'})")
         if self.verb == "fit" and self.checkpoint is not None and changed.keys() & set(PLANNED):
             note("what is scheduled in epochs or steps is planned anew, as if it had been meant so from the first step")
-        selected = self.checkpoint is not None and is_selected(self.checkpoint) and changed.keys() <= set(HARMLESS)
+        selected = (
+            self.checkpoint is not None and is_selected(self.checkpoint) and changed.keys() <= set(METRIC_NEUTRAL_KEYS)
+        )
         if self.home is None and self.checkpoint and selected:
             self.home = RunDirectory.of_checkpoint(self.checkpoint)
         elif self.verb in ("validate", "test") and self.home is not None and self.home.holds_run and not selected:
@@ -225,7 +233,7 @@ class TrainingCLI(LightningCLI):
         self._makes_directory = first_process() and not self.home.path.exists()
         settle_wandb(self.settings.trainer.logger, self.directory)
         check_allocation(self.settings.trainer.num_nodes, self.settings.trainer.devices)
-        config = {key: value for key, value in self.config_dump.items() if key not in PER_COMMAND}
+        config = {key: value for key, value in self.config_dump.items() if key not in COMMAND_ONLY_KEYS}
         seed = int(self.settings.seed_everything)
         self.recorder = RunRecorder(self.directory, config, self.command, seed)
         self.keeper = KeepCheckpoints(str(self.directory.checkpoints), **self.settings.selection.as_dict())
@@ -321,8 +329,8 @@ class TrainingCLI(LightningCLI):
             return
         checkpoint = train_first(need, self.recorder.config, data.digest, self.directory, self._start_another)
         seed_everything(self.recorder.seed, workers=True, verbose=False)
-        setattr(self.model, need.takes, str(checkpoint))
-        self.model.hparams[need.takes] = str(checkpoint)
+        setattr(self.model, need.checkpoint_argument, str(checkpoint))
+        self.model.hparams[need.checkpoint_argument] = str(checkpoint)
 
     def _start_another(self, configuration: Configuration, run: RunDirectory, checkpoint: Path | None) -> bool:
         """Train by another configuration, as a run of its own in this very process; return whether it is complete."""

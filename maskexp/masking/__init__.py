@@ -12,15 +12,15 @@ from maskexp.masking.dilation import convolved_size, dilate_mask
 from maskexp.masking.estimators import AIMEstimator, CADEstimator, DynConvEstimator
 from maskexp.masking.merge import average_masks, intersect_masks, merge_masks, upsample_nearest
 from maskexp.masking.objectives import active_fractions, annealed_target, area_loss
-from maskexp.masking.sparse import Sites, check_share, check_sparse, run_at, run_masked
+from maskexp.masking.sparse import ActivePositions, check_share, check_sparse, run_at, run_masked
 
 __all__ = [
     "AIMEstimator",
+    "ActivePositions",
     "CADEstimator",
     "DynConvEstimator",
     "GumbelBinarizer",
     "PositionMACs",
-    "Sites",
     "active_fractions",
     "annealed_target",
     "area_loss",

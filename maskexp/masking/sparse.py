@@ -29,7 +29,7 @@ _POINTWISE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Sites:
+class ActivePositions:
     """Features at some positions of a batch of maps.
 
     Attributes:
@@ -43,7 +43,7 @@ class Sites:
     grid: tuple[int, int, int]
 
     @classmethod
-    def everywhere(cls, features: Tensor) -> Sites:
+    def everywhere(cls, features: Tensor) -> ActivePositions:
         """Return all positions of ``(B, C, h, w)`` features; a view if they are laid out channels-last."""
         batch, channels, height, width = features.shape
         rows = features.permute(0, 2, 3, 1).reshape(-1, channels)
@@ -84,7 +84,7 @@ def check_sparse(layers: Sequence[nn.Module], where: str) -> None:
         raise ValueError(f"{where} does not begin with a convolution with zero padding; run it dense")
 
 
-def run_at(layers: Sequence[nn.Module], source: Sites, active: Tensor) -> Sites:
+def run_at(layers: Sequence[nn.Module], source: ActivePositions, active: Tensor) -> ActivePositions:
     """Run layers at the active positions alone.
 
     Args:
@@ -102,12 +102,12 @@ def run_at(layers: Sequence[nn.Module], source: Sites, active: Tensor) -> Sites:
             rows = F.linear(rows, layer.weight.flatten(1), layer.bias)
         else:
             rows = layer(rows[:, :, None, None]).flatten(1)
-    return Sites(rows, index, (batch, height, width))
+    return ActivePositions(rows, index, (batch, height, width))
 
 
 def run_masked(
     first: Sequence[nn.Module], rest: Sequence[nn.Module], features: Tensor, mask: Tensor, needed: Tensor
-) -> Sites:
+) -> ActivePositions:
     """Run ``rest(first(features))`` at the positions of a mask, and ``first`` where these need it.
 
     Args:
@@ -118,7 +118,7 @@ def run_masked(
         needed: mask on the outputs of ``first``, what the first layer of ``rest`` reads
             (:func:`~maskexp.masking.dilate_mask`).
     """
-    return run_at(rest, run_at(first, Sites.everywhere(features), needed), mask)
+    return run_at(rest, run_at(first, ActivePositions.everywhere(features), needed), mask)
 
 
 def check_share(below: float) -> None:
@@ -131,7 +131,7 @@ def check_share(below: float) -> None:
         raise ValueError(f"sparse_below is {below}; the share of active positions must lie in [0, 1]")
 
 
-def _convolve(conv: nn.Conv2d, source: Sites, index: Tensor, size: tuple[int, int]) -> Tensor:
+def _convolve(conv: nn.Conv2d, source: ActivePositions, index: Tensor, size: tuple[int, int]) -> Tensor:
     """Return a convolution at the positions ``index`` of its output grid of ``size``, ``(n, C_out)``."""
     if _keeps_positions(conv) and conv.groups == 1 and len(source.index) == source.grid[0] * size[0] * size[1]:
         return F.linear(source.rows[index], conv.weight.flatten(1), conv.bias)
@@ -143,7 +143,7 @@ def _convolve(conv: nn.Conv2d, source: Sites, index: Tensor, size: tuple[int, in
     return F.conv2d(pictures, conv.weight, conv.bias, groups=conv.groups).flatten(1)
 
 
-def _windows(conv: nn.Conv2d, source: Sites, index: Tensor, size: tuple[int, int]) -> Tensor:
+def _windows(conv: nn.Conv2d, source: ActivePositions, index: Tensor, size: tuple[int, int]) -> Tensor:
     """Gather what a convolution sees from each output position, ``(n, kernel positions, C)``."""
     batch, height, width = source.grid
     above, left = (int(padding) for padding in conv.padding)

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from maskexp.methods.stage_masked import DEFAULT, StageMasked
+from maskexp.methods.stage_masked import StageMasked
 from maskexp.models import AIMNetwork
 from maskexp.models.aim import EstimatorInput
 from maskexp.models.network import Network
@@ -27,15 +27,19 @@ class AIM(StageMasked):
     """AIM[stages, tau].
 
     Args:
-        merged_weight: weight of the merged head's cross-entropy (inferred: 1).
-        stage_weight: weight of the stage classifiers' cross-entropies (paper: 1).
-        feature_width: see :class:`~maskexp.models.AIMNetwork`, as the arguments that follow.
-        branch_kernel: side of the second convolution of a feature branch.
-        estimator_input: what a mask estimator reads, its ``stage`` or the ``pyramid`` below it.
-        sparse_below: in evaluation, compute the feature branch of a stage at its active positions alone where these are
-            at most this share; 0 computes all densely.
-        kwargs: arguments of :class:`~maskexp.methods.stage_masked.StageMasked`, ``stages`` and ``tau`` among them, and
-            of :class:`~maskexp.methods.base.Method`.
+        merged_weight: Weight of the cross-entropy of the merged head, at least 0 (inferred: 1).
+        stage_weight: Weight of the cross-entropies of the stage classifiers, at least 0 (paper: 1).
+        feature_width: Channels of the feature branches and of the fused map, at least 1 (inferred from FPN and from the
+            overhead that the paper states: 256).
+        branch_kernel: Side of the second convolution of a feature branch, an odd number (inferred from FPN: 3); 1 keeps
+            the receptive field of a cell as small as the backbone's (ours).
+        estimator_input: What the mask estimator of a stage reads: "stage" is the feature of its own stage (paper, as
+            summarised), "pyramid" that of all deeper stages as well, upsampled, so that the fine mask knows what only
+            deep features know (ours).
+        sparse_below: In evaluation, compute the feature branch of a stage at its active positions only, where these are
+            at most this share of all, in [0, 1]; 0 computes every position (ours: 0).
+        kwargs: Arguments of :class:`~maskexp.methods.stage_masked.StageMasked`, "stages" and "tau" among them, and of
+            :class:`~maskexp.methods.base.Method`.
 
     Raises:
         ValueError: if a weight is negative or infinite, or an argument of its base is impossible.
@@ -47,10 +51,10 @@ class AIM(StageMasked):
         self,
         merged_weight: float = 1.0,
         stage_weight: float = 1.0,
-        feature_width: int = DEFAULT["feature_width"],
-        branch_kernel: int = DEFAULT["branch_kernel"],
-        estimator_input: EstimatorInput = DEFAULT["estimator_input"],
-        sparse_below: float = DEFAULT["sparse_below"],
+        feature_width: int = 256,
+        branch_kernel: int = 3,
+        estimator_input: EstimatorInput = "stage",
+        sparse_below: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -71,10 +75,9 @@ class AIM(StageMasked):
         return AIMNetwork(
             self.backbone,
             spec.num_classes,
-            self.stages,
-            weights,
-            spec.image_size,
-            self.frozen_backbone,
+            weights=weights,
+            image_size=spec.image_size,
+            frozen_backbone=self.frozen_backbone,
             **self.network_options,
         )
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from lightning.pytorch import LightningModule
@@ -42,19 +43,21 @@ class Method(LightningModule, ABC):
     checkpoint. So no argument repeats what the data know, and a method trains with or without a datamodule.
 
     Args:
-        backbone: name of a timm network, or one of our variants (:func:`maskexp.models.backbones.create_timm`).
-        weights: ``timm`` (the hub's weights), a path to a state dictionary, or None.
-        frozen_backbone: train only what the method adds to the backbone.
-        optimizer: ``adamw`` or ``sgd`` (momentum 0.9).
-        lr: learning rate of the new layers.
-        backbone_lr: learning rate of the backbone.
-        weight_decay: of all weights but biases and norms.
-        schedule: ``cosine`` to zero, ``multistep`` (falls by ``gamma`` at each milestone) or ``constant``, a step at a
-            time.
-        warmup_epochs: epochs of linear warm-up; may be a fraction.
-        milestones: epochs, counted from the start, after which ``multistep`` falls.
-        gamma: factor by which ``multistep`` falls.
-        spec: classes, groups and image size of the data; needed only where the trainer has no datamodule to ask.
+        backbone: Network of timm by its name, or one of our variants "small_convnet", "resnet50_v1", "resnet101_v1" and
+            "resnet152_v1" (ours: resnet50).
+        weights: First weights of the backbone: "timm" for the hub's default, a file, or null for random ones (ours:
+            timm).
+        frozen_backbone: Whether only what the method adds to the backbone is trained (ours: no).
+        optimizer: "adamw" or "sgd", with momentum 0.9 (ours: adamw).
+        lr: Learning rate of the new layers, above 0 (ours: 1e-3).
+        backbone_lr: Learning rate of the backbone, above 0 (ours: 1e-4).
+        weight_decay: Weight decay of all weights but biases and norms, at least 0 (ours: 0.05).
+        schedule: Learning rate over the steps: "cosine" falls to zero, "multistep" falls by gamma at each milestone,
+            "constant" stays (ours: cosine).
+        warmup_epochs: Epochs of linear warm-up, at least 0; may be a fraction (ours: 1).
+        milestones: Epochs, counted from the start, after which "multistep" falls.
+        gamma: Factor by which "multistep" falls, in (0, 1] (ours: 0.1).
+        spec: Classes, groups and image size of the data; needed only where the trainer has no datamodule to ask.
 
     The optimisation defaults are ours: AIM's are not published. Never report them as a paper's.
 
@@ -62,10 +65,17 @@ class Method(LightningModule, ABC):
         soft_labels: whether the objective can learn from ``label`` as probabilities ``(B, K)``, which MixUp and CutMix
             make; otherwise they are refused.
         reads_checkpoints_of: names of other methods whose checkpoints fit this one.
+        renamed_arguments: earlier names of arguments, which checkpoints may hold, and today's.
     """
 
     soft_labels: bool = False
     reads_checkpoints_of: tuple[str, ...] = ()
+    renamed_arguments: ClassVar[Mapping[str, str]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Show in ``help`` and in notebooks the arguments that a method hands on to its bases, too."""
+        super().__init_subclass__(**kwargs)
+        cls.__signature__ = inspect.Signature(list(arguments_of(cls).values()))  # type: ignore[attr-defined]
 
     def __init__(
         self,
@@ -376,3 +386,17 @@ class Method(LightningModule, ABC):
 def batch_accuracy(logits: Tensor, label: Tensor) -> Tensor:
     """Return the share of a batch whose class has the largest logit; of soft labels, the likeliest class counts."""
     return (logits.argmax(dim=1) == (label.argmax(dim=1) if label.ndim == 2 else label)).float().mean()
+
+
+def arguments_of(method: type) -> dict[str, inspect.Parameter]:
+    """Return all arguments of a method by name, its own first, then those that it hands on to its bases."""
+    found: dict[str, inspect.Parameter] = {}
+    for parent in method.__mro__:
+        if "__init__" not in vars(parent):
+            continue
+        parameters = list(inspect.signature(vars(parent)["__init__"]).parameters.values())[1:]
+        named = [p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+        found |= {p.name: p.replace(kind=p.KEYWORD_ONLY) for p in named if p.name not in found}
+        if len(named) == len(parameters):
+            break
+    return found

@@ -32,10 +32,9 @@ class BottomUp(StageMasked):
         return BottomUpNetwork(
             self.backbone,
             spec.num_classes,
-            self.stages,
-            weights,
-            spec.image_size,
-            self.frozen_backbone,
+            weights=weights,
+            image_size=spec.image_size,
+            frozen_backbone=self.frozen_backbone,
             **self.mask_options,
         )
 

@@ -10,7 +10,6 @@ evaluation too; here both are options, and the default is one mask for both and 
 from __future__ import annotations
 
 import math
-from inspect import signature
 from typing import Any, cast
 
 import torch.nn.functional as F
@@ -22,9 +21,6 @@ from maskexp.models import CADNetwork
 from maskexp.models.network import Network
 from maskexp.types import Batch, DataSpec, Prediction
 
-_DEFAULT = {name: parameter.default for name, parameter in signature(CADNetwork).parameters.items()}
-"""The network's defaults, which stand in its own signature."""
-
 
 class CAD(Method):
     r"""Content-adaptive downsampling, on a ResNet of timm or torchvision (``torchvision/resnet50``).
@@ -32,12 +28,13 @@ class CAD(Method):
     The released code trains the estimator at a hundredth of the head's learning rate; here they share one rate.
 
     Args:
-        low_res_active: *p*, target share of cells at low resolution in [0, 1] (released code: 0.3, its run: 0.5).
-        area_weight: :math:`\lambda` (released code: 1).
-        resample_area: draw the mask of the area loss anew (released code: yes).
-        temperature: of the straight-through gradient (released code: 1).
-        eval_noise: draw the mask in evaluation too (released code: yes).
-        kwargs: arguments of :class:`~maskexp.methods.base.Method`.
+        low_res_active: Target share p of the cells at low resolution, in [0, 1] (released code: 0.3, its run: 0.5).
+        area_weight: Weight λ of the area loss, at least 0 (released code: 1); 0 leaves it out.
+        resample_area: Whether the mask of the area loss is drawn anew, independent of the one that took part in the
+            prediction (released code: yes; ours: no).
+        temperature: Temperature of the straight-through gradient, above 0 (released code: 1).
+        eval_noise: Whether the mask is drawn with noise in evaluation too (released code: yes; ours: no).
+        kwargs: Arguments of :class:`~maskexp.methods.base.Method`.
 
     Raises:
         ValueError: if ``low_res_active`` is not in [0, 1] or ``area_weight`` is negative or infinite.
@@ -50,8 +47,8 @@ class CAD(Method):
         low_res_active: float = 0.3,
         area_weight: float = 1.0,
         resample_area: bool = False,
-        temperature: float = _DEFAULT["temperature"],
-        eval_noise: bool = _DEFAULT["eval_noise"],
+        temperature: float = 1.0,
+        eval_noise: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -74,11 +71,11 @@ class CAD(Method):
         return CADNetwork(
             self.backbone,
             spec.num_classes,
-            weights,
-            spec.image_size,
-            self.frozen_backbone,
-            self.temperature,
-            self.eval_noise,
+            weights=weights,
+            image_size=spec.image_size,
+            frozen_backbone=self.frozen_backbone,
+            temperature=self.temperature,
+            eval_noise=self.eval_noise,
         )
 
     def objective(self, prediction: Prediction, batch: Batch) -> dict[str, Tensor]:

@@ -3,16 +3,18 @@ r"""COMET: an explanation that is sufficient and complete, because a second clas
 Zhang, Lee, Wang: "Comprehensive Attribution: Inherently Explainable Vision Model with Feature Detector", ECCV 2024
 (arXiv 2407.19308).
 
-The paper's objective (Eq. 7) is :math:`L = L_P(x_s) - a L_D(x_{1-s}) + b R(S)` with cross-entropies :math:`L_P, L_D` of
-predictor and detector and :math:`R = \max(\bar S - t, 0)`, minimised over selector and predictor. The released code
-minimises :math:`L_P + a \max(L_P - L_D + g, 0) + b R` over the selector, and :math:`L_P` over the predictor.
+The objective of the paper (Eq. 7) is :math:`L = L_P(x_s) - a L_D(x_{1-s}) + b R(S)` with cross-entropies
+:math:`L_P, L_D` of predictor and detector and :math:`R = \max(\bar S - t, 0)`, minimised over selector and predictor.
+The released code minimises :math:`L_P + a \max(L_P - L_D + g, 0) + b R` over the selector, and :math:`L_P` over the
+predictor.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from inspect import signature
-from typing import Any, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 import torch.distributed as dist
@@ -31,9 +33,6 @@ from maskexp.types import Batch, DataSpec, Prediction
 
 Objective = Literal["paper", "hinge"]
 
-_DEFAULT = {name: parameter.default for name, parameter in signature(COMETNetwork).parameters.items()}
-"""The network's defaults, which stand in its own signature."""
-
 
 class COMET(Method):
     r"""COMET and its variants; the defaults are the paper's.
@@ -45,56 +44,66 @@ class COMET(Method):
     and under DDP all gradients are synchronised. The hinge is decided on the mean over all ranks.
 
     Args:
-        objective: ``paper`` (Eq. 7) or ``hinge`` (released code).
-        a: weight of the detector's loss, or of the hinge (paper: 5; released code, with the hinge: 4).
-        b: weight of the area (both: 100).
-        t: share of the picture that a mask may have for nothing, in (0, 1) (paper: 0.1; released code: 0.6).
-        gap: :math:`g`, by how much the detector's loss has to exceed the predictor's until the hinge is content
-            (released code: 2, for 9 classes, where chance has ln 9 = 2.2). ``paper`` does not use it.
-        detector: ``fixed`` (paper), ``trainable`` (COMET-TD), or ``none`` (w/o detector).
-        predictor: ``train`` (paper), or ``fixed`` (COMET-FP).
-        detector_bn: statistics of a fixed detector's batch norms, ``eval`` or ``batch`` (released code).
-        hiding: name of a way of hiding, or a colour ``#rrggbb``; the paper paints the data's mean colour.
-        backbone: of the predictor (paper: resnet18).
-        weights: of the predictor (paper: none).
-        detector_backbone: as ``backbone`` if None.
-        detector_checkpoint: a trained ERM, the classifier of whole images that a fixed detector and a fixed predictor
-            begin as. ``maskexp fit`` trains it first if None.
-        detector_epochs: of that training; as many as COMET's own if None.
-        selector: ``lraspp_mobilenet_v3_large`` (paper), or a network of timm (:class:`~maskexp.models.Selector`).
-        selector_weights: of the selector's backbone: None (paper), ``imagenet`` (released code) or a file.
-        selector_stride: of the finer map of a selector on a network of timm.
-        lr: of all layers that are new (both: 5e-4).
-        backbone_lr: of the backbones, the selector's included (both: 5e-4).
-        weight_decay: (released code: 0.03, there of biases and norms, too).
-        kwargs: further arguments of :class:`~maskexp.methods.base.Method`.
+        objective: "paper" (Eq. 7), or "hinge" (released code).
+        detector_weight: Weight a of the detector's loss, or of the hinge, at least 0 (paper: 5; released code, with the
+            hinge: 4).
+        area_weight: Weight b of the area, at least 0 (paper and released code: 100).
+        area_budget: Mask area t that is not penalised, as a share of the image, in (0, 1) (paper: 0.1; released
+            code: 0.6).
+        gap: Margin g by which the detector's loss has to exceed the predictor's until the hinge is satisfied, at least
+            0 (released code: 2, for 9 classes, where chance has ln 9 = 2.2); the objective "paper" does not use it.
+        detector: "fixed" (paper), "trainable" (COMET-TD), or "none" (COMET without detector).
+        predictor: "train" (paper), or "fixed" (COMET-FP).
+        detector_bn: Statistics of the batch norms of a fixed detector: its own, "eval" (paper), or those of the "batch"
+            (released code).
+        hiding: Name of a way of hiding, or a colour #rrggbb (paper: the mean colour of the data, which "grey" is for
+            ImageNet).
+        backbone: Network of the predictor, by timm's name or as one of our variants (paper: resnet18).
+        weights: First weights of the predictor: "timm" for the hub's, a file, or null for random ones (paper: null).
+        detector_backbone: Network of the detector; that of the predictor if null (paper: the same).
+        detector_checkpoint: Checkpoint of an ERM, the classifier of whole images that a fixed detector and a fixed
+            predictor start from; "maskexp fit" trains it first if null.
+        detector_epochs: Epochs of that training, at least 1; as many as COMET's own if null (inferred).
+        selector: Network of the selector: "lraspp_mobilenet_v3_large" (paper), or a network of timm (ours).
+        selector_weights: First weights of the selector's backbone: null for random ones (paper), "imagenet" for the
+            hub's (released code), or a file.
+        selector_stride: Pixels a cell of the finer map of a selector on a network of timm (paper's selector: 8).
+        lr: Learning rate of all layers that are new, above 0 (paper and released code: 5e-4).
+        backbone_lr: Learning rate of the backbones, the selector's included, above 0 (paper and released code: 5e-4).
+        weight_decay: Weight decay, at least 0 (released code: 0.03, there of biases and norms too).
+        kwargs: Further arguments of :class:`~maskexp.methods.base.Method`.
 
     Raises:
-        ValueError: if ``t`` is not in (0, 1), a weight or ``gap`` is negative, or a checkpoint is given that nothing
-            would begin with.
+        ValueError: if ``area_budget`` is not in (0, 1), a weight or ``gap`` is negative, or a checkpoint is given that
+            nothing would start from.
     """
 
     soft_labels = True
+    renamed_arguments: ClassVar[Mapping[str, str]] = {
+        "a": "detector_weight",
+        "b": "area_weight",
+        "t": "area_budget",
+    }
 
     def __init__(
         self,
         objective: Objective = "paper",
-        a: float = 5.0,
-        b: float = 100.0,
-        t: float = 0.1,
+        detector_weight: float = 5.0,
+        area_weight: float = 100.0,
+        area_budget: float = 0.1,
         gap: float = 2.0,
-        detector: DetectorKind = _DEFAULT["detector"],
-        predictor: PredictorKind = _DEFAULT["predictor"],
-        detector_bn: DetectorNorm = _DEFAULT["detector_bn"],
-        hiding: str = _DEFAULT["hiding"],
+        detector: DetectorKind = "fixed",
+        predictor: PredictorKind = "train",
+        detector_bn: DetectorNorm = "eval",
+        hiding: str = "grey",
         backbone: str = "resnet18",
         weights: str | None = None,
         detector_backbone: str | None = None,
         detector_checkpoint: str | None = None,
         detector_epochs: int | None = None,
-        selector: str = _DEFAULT["selector"],
+        selector: str = "lraspp_mobilenet_v3_large",
         selector_weights: str | None = None,
-        selector_stride: int = _DEFAULT["selector_stride"],
+        selector_stride: int = 8,
         lr: float = 5e-4,
         backbone_lr: float = 5e-4,
         weight_decay: float = 0.03,
@@ -103,19 +112,24 @@ class COMET(Method):
         super().__init__(
             backbone=backbone, weights=weights, lr=lr, backbone_lr=backbone_lr, weight_decay=weight_decay, **kwargs
         )
-        if not 0 < t < 1:
-            raise ValueError(f"t is {t}; the share of the picture that a mask may have must lie in (0, 1)")
-        for name, value in (("a", a), ("b", b), ("gap", gap)):
-            if value < 0:
-                raise ValueError(f"{name} is {value}; it must not be negative")
+        if not 0 < area_budget < 1:
+            raise ValueError(
+                f"area_budget is {area_budget}; the mask area that is not penalised must lie in (0, 1), as a share of "
+                "the image"
+            )
+        weights_of_terms = {"detector_weight": detector_weight, "area_weight": area_weight, "gap": gap}
+        for name, value in weights_of_terms.items():
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{name} is {value}; it must be at least 0 and finite")
         self.objective_name = objective
-        self.a, self.b, self.t, self.gap = a, b, t, gap
+        self.detector_weight, self.gap = detector_weight, gap
+        self.area_weight, self.area_budget = area_weight, area_budget
         soft = isinstance(create_input_masking(hiding), Fill)
         self.begins_pretrained = "fixed" in (detector, predictor) or not soft
         if detector_checkpoint is not None and not self.begins_pretrained:
             raise ValueError(
                 f"detector_checkpoint is given, but with detector: {detector} and predictor: {predictor} nothing "
-                "begins as a pre-trained classifier; leave it away"
+                "starts from a pre-trained classifier; omit it"
             )
         self.detector_backbone = detector_backbone or backbone
         self.detector_checkpoint = detector_checkpoint
@@ -139,9 +153,9 @@ class COMET(Method):
         return COMETNetwork(
             self.backbone,
             spec.num_classes,
-            weights,
-            spec.image_size,
-            self.frozen_backbone,
+            weights=weights,
+            image_size=spec.image_size,
+            frozen_backbone=self.frozen_backbone,
             selector_weights=self._selector_weights,
             **self.network_options,
         )
@@ -199,20 +213,20 @@ class COMET(Method):
         """Return the predictor's loss, what the detector's contributes, and the weighted area."""
         loss_p, loss_d = _cross_entropies(prediction, batch)
         if self.objective_name == "paper":
-            contributed = -self.a * loss_d.detach()
-            scale_kept, scale_left = torch.ones_like(contributed), torch.full_like(contributed, -self.a)
+            contributed = -self.detector_weight * loss_d.detach()
+            scale_kept, scale_left = torch.ones_like(contributed), torch.full_like(contributed, -self.detector_weight)
         else:
             margin = (loss_p - loss_d).detach() + self.gap
             active = (_mean_over_ranks(margin) > 0).to(margin.dtype)
-            contributed = self.a * active * margin
-            scale_kept, scale_left = 1 + self.a * active, -self.a * active
+            contributed = self.detector_weight * active * margin
+            scale_kept, scale_left = 1 + self.detector_weight * active, -self.detector_weight * active
             prediction.extras["hinge_active"] = active
         _scale_gradient(prediction.extras["kept"], scale_kept)
         _scale_gradient(prediction.extras["left"], scale_left)
         return {
             "loss_predictor": loss_p,
             "loss_detector": loss_d + (contributed - loss_d.detach()),
-            "loss_area": self.b * area_excess(prediction.masks[0], self.t),
+            "loss_area": self.area_weight * area_excess(prediction.masks[0], self.area_budget),
         }
 
     @torch.no_grad()
@@ -222,21 +236,21 @@ class COMET(Method):
         values = {
             "ce_detector": _cross_entropies(prediction, batch)[1],
             "acc_detector": batch_accuracy(detected, batch["label"]),
-            "area_excess": area_excess(prediction.masks[0], self.t),
+            "area_excess": area_excess(prediction.masks[0], self.area_budget),
         }
         if "hinge_active" in prediction.extras:
             values["hinge_active"] = cast(Tensor, prediction.extras["hinge_active"])
         return values
 
 
-def area_excess(mask: Tensor, t: float) -> Tensor:
+def area_excess(mask: Tensor, budget: float) -> Tensor:
     r"""Return :math:`R`, the mean over images of :math:`\max(\bar S_i - t, 0)` (paper, below Eq. 7), in fp32.
 
     Args:
         mask: ``(B, 1, H, W)`` in [0, 1].
-        t: share of the picture that costs nothing.
+        budget: mask area :math:`t` that is not penalised.
     """
-    return (mask.float().mean(dim=(1, 2, 3)) - t).relu().mean()
+    return (mask.float().mean(dim=(1, 2, 3)) - budget).relu().mean()
 
 
 def _cross_entropies(prediction: Prediction, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
-from inspect import signature
 from typing import Any, cast
 
 import torch.nn.functional as F
@@ -25,26 +24,22 @@ from maskexp.models import DynConvNetwork
 from maskexp.models.network import Network
 from maskexp.types import Batch, DataSpec, Prediction
 
-_DEFAULT = {name: parameter.default for name, parameter in signature(DynConvNetwork).parameters.items()}
-"""The network's defaults, which stand in its own signature."""
-
 
 class DynConv(Method):
     r"""Dynamic convolutions with a budget, on a ResNet of timm or torchvision (``torchvision/resnet50``).
 
     Args:
-        budget: :math:`\theta`, share of the blocks' MACs in [0, 1] that the network may spend, dilated positions
-            counted; it is no share of area (ours; the paper has 0.3 for ResNet-101 on ImageNet, among others).
-        budget_weight: :math:`\alpha` (released code: 10 for classification).
-        temperatures: of the straight-through gradient, one after the other (released code: 1.0 for CIFAR-10; 5.0, 2.5
-            and 1.0 for ImageNet).
-        temperature_milestones: shares of the epochs at which the next temperature begins (released code for ImageNet:
-            0.3 and 0.6).
-        noise_until: share of the epochs after which training draws no more noise (released code: 0.8).
-        sparse_below: in evaluation, compute a block at its active positions alone where its masks leave at most this
-            share of its MACs; 0 computes all densely. See :meth:`DynConvNetwork.sparse_inference
-            <maskexp.models.DynConvNetwork.sparse_inference>`.
-        kwargs: arguments of :class:`~maskexp.methods.base.Method`.
+        budget: Share θ of the blocks' multiply-accumulates that the network may spend, in [0, 1], dilated positions
+            counted; it is no share of area (ours: 0.5; the paper has 0.3 for ResNet-101 on ImageNet, among others).
+        budget_weight: Weight α of the budget losses, at least 0 (released code: 10 for classification).
+        temperatures: Temperatures of the straight-through gradient, above 0, one after the other (released code: 1.0
+            for CIFAR-10; 5.0, 2.5 and 1.0 for ImageNet).
+        temperature_milestones: Shares of the epochs, in [0, 1], at which the next temperature begins, one fewer than
+            temperatures (released code for ImageNet: 0.3 and 0.6).
+        noise_until: Share of the epochs, in [0, 1], after which training draws no more noise (released code: 0.8).
+        sparse_below: In evaluation, compute a block at its active positions only, where its masks leave at most this
+            share of its multiply-accumulates, in [0, 1]; 0 computes every position (ours: 0).
+        kwargs: Arguments of :class:`~maskexp.methods.base.Method`.
 
     Raises:
         ValueError: if ``budget`` or a share is not in [0, 1], ``budget_weight`` is negative or infinite, or the
@@ -60,7 +55,7 @@ class DynConv(Method):
         temperatures: Sequence[float] = (1.0,),
         temperature_milestones: Sequence[float] = (),
         noise_until: float = 0.8,
-        sparse_below: float = _DEFAULT["sparse_below"],
+        sparse_below: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -92,11 +87,11 @@ class DynConv(Method):
         return DynConvNetwork(
             self.backbone,
             spec.num_classes,
-            weights,
-            spec.image_size,
-            self.frozen_backbone,
-            self.temperatures[0],
-            self.sparse_below,
+            weights=weights,
+            image_size=spec.image_size,
+            frozen_backbone=self.frozen_backbone,
+            temperature=self.temperatures[0],
+            sparse_below=self.sparse_below,
         )
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> int | None:

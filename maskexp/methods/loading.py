@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from inspect import isabstract, signature
+from collections.abc import Iterator, Mapping
+from inspect import isabstract
+from typing import Any
 
-from maskexp.methods.base import Method
+from maskexp.methods.base import Method, arguments_of
 from maskexp.methods.checkpoint import CheckpointError, method_name, read_checkpoint
 
 
@@ -27,8 +28,9 @@ def load_method(path: str | os.PathLike[str]) -> Method:
             f"{os.fspath(path)} was trained with the method {name!r}, but only {', '.join(sorted(known))} are known; "
             "import the module that defines it first"
         )
-    arguments = {key: value for key, value in checkpoint["hyper_parameters"].items() if not key.startswith("_")}
-    unknown = sorted(arguments.keys() - _parameters(known[name]))
+    stored = {key: value for key, value in checkpoint["hyper_parameters"].items() if not key.startswith("_")}
+    arguments = current_arguments(name, stored)
+    unknown = sorted(arguments.keys() - arguments_of(known[name]).keys())
     if unknown:
         raise CheckpointError(f"{os.fspath(path)} is damaged: {name} takes no {', '.join(unknown)}")
     try:
@@ -45,10 +47,11 @@ def load_method(path: str | os.PathLike[str]) -> Method:
     return method.eval()
 
 
-def _parameters(method: type[Method]) -> set[str]:
-    """Return the names of all arguments of a method, those of its bases included."""
-    inits = (vars(parent)["__init__"] for parent in method.__mro__ if "__init__" in vars(parent))
-    return {name for init in inits for name in signature(init).parameters}
+def current_arguments(method: str, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments that a checkpoint holds, by the names that the method gives them today."""
+    known = {each.__name__: each for each in _subclasses(Method)}  # type: ignore[type-abstract]
+    renamed = known[method].renamed_arguments if method in known else {}
+    return {renamed.get(key, key): value for key, value in stored.items()}
 
 
 def reads_checkpoint(method: str, trained: str) -> bool:

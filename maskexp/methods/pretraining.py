@@ -18,11 +18,11 @@ class Pretraining:
         method: name of the method to train.
         arguments: arguments of that method, plain values.
         epochs: epochs of its training; as many as the method's own if None.
-        takes: the method's own argument that takes the path of the resulting checkpoint.
+        checkpoint_argument: the method's own argument that takes the path of the resulting checkpoint.
     """
 
     role: str
     method: str
     arguments: Mapping[str, Any]
     epochs: int | None
-    takes: str
+    checkpoint_argument: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from inspect import signature
 from typing import Any
 
 from torch import Tensor
@@ -13,31 +12,33 @@ from maskexp.masking import annealed_target, area_loss
 from maskexp.masking.binarize import GumbelForm
 from maskexp.methods.base import Method
 from maskexp.methods.epochs import planned_epochs
-from maskexp.models import AIMNetwork
 from maskexp.models.pooling import Pooling
-
-DEFAULT = {name: parameter.default for name, parameter in signature(AIMNetwork).parameters.items()}
-"""The network's defaults, which stand in its own signature."""
 
 
 class StageMasked(Method):
     r"""Base of methods with AIM's masks and area loss :math:`\lambda \sum_i (r_i - \tau_i)^2`.
 
     Args:
-        stages: *s*, how many of the backbone's last stages are masked (paper's tables: 2; its ablation: 1 and 2).
-        tau: :math:`\tau`, target active fraction of each stage's mask, in (0, 1] (paper's tables: 0.25 and 0.35).
-        area_weight: :math:`\lambda` (paper: 6; the ImageNet-1k release: 5 and 10); 0 leaves the area loss out.
-        anneal_fraction: share of the epochs over which :math:`\tau_i` falls linearly from 1 to ``tau`` (the ImageNet-1k
-            release anneals over the first half or over all epochs; unpublished for the paper's tables: inferred).
-        estimator_reduction: see :class:`~maskexp.models.AIMNetwork`, as the arguments that follow.
-        estimator_blocks: residual blocks of a mask estimator.
-        global_branch: whether a mask estimator adds a pooled vector.
-        initial_bias: first bias of the mask logits.
-        gumbel: ``sigmoid`` or ``softmax2``.
-        temperature: of the straight-through gradient.
-        eval_noise: draw masks in evaluation too.
-        pooling: ``all`` or ``active``.
-        kwargs: arguments of :class:`~maskexp.methods.base.Method`.
+        stages: Number s of the backbone's last stages that are masked, at least 1 (paper's tables: 2; its ablation: 1
+            and 2).
+        tau: Target τ of the active fraction of each stage's mask, in (0, 1] (paper's tables: 0.25 and 0.35).
+        area_weight: Weight λ of the area loss, at least 0 (paper: 6; the ImageNet-1k release: 5 and 10); 0 leaves the
+            area loss out.
+        anneal_fraction: Share of the epochs over which the target falls linearly from 1 to tau, in [0, 1] (the
+            ImageNet-1k release anneals over the first half or over all epochs; for the paper's tables inferred: 0.5).
+        estimator_reduction: The hidden width of a mask estimator is that of its input divided by this, at least 1
+            (inferred from the overhead that the paper states: 8).
+        estimator_blocks: Residual blocks of a mask estimator, at least 0 (paper, as summarised: 3).
+        global_branch: Whether a mask estimator adds a vector that is pooled over the image (paper; how it is added is
+            inferred).
+        initial_bias: First bias of the mask logits, any number; a positive one starts with active masks (inferred: 2).
+        gumbel: Form of the Gumbel noise on the mask logits: "sigmoid" of one logit or "softmax2" of two (inferred:
+            sigmoid).
+        temperature: Temperature of the straight-through gradient, above 0 (inferred: 1).
+        eval_noise: Whether masks are drawn with noise in evaluation too (inferred: no).
+        pooling: Whether the classifiers average over "all" positions or over the "active" ones only, which hides the
+            mask's area from them (inferred: all).
+        kwargs: Arguments of :class:`~maskexp.methods.base.Method`.
 
     Raises:
         ValueError: if ``tau`` is not in (0, 1], ``area_weight`` is negative or infinite, or ``anneal_fraction`` is not
@@ -46,18 +47,18 @@ class StageMasked(Method):
 
     def __init__(
         self,
-        stages: int = DEFAULT["stages"],
+        stages: int = 2,
         tau: float = 0.25,
         area_weight: float = 6.0,
         anneal_fraction: float = 0.5,
-        estimator_reduction: int = DEFAULT["estimator_reduction"],
-        estimator_blocks: int = DEFAULT["estimator_blocks"],
-        global_branch: bool = DEFAULT["global_branch"],
-        initial_bias: float = DEFAULT["initial_bias"],
-        gumbel: GumbelForm = DEFAULT["gumbel"],
-        temperature: float = DEFAULT["temperature"],
-        eval_noise: bool = DEFAULT["eval_noise"],
-        pooling: Pooling = DEFAULT["pooling"],
+        estimator_reduction: int = 8,
+        estimator_blocks: int = 3,
+        global_branch: bool = True,
+        initial_bias: float = 2.0,
+        gumbel: GumbelForm = "sigmoid",
+        temperature: float = 1.0,
+        eval_noise: bool = False,
+        pooling: Pooling = "all",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -69,11 +70,11 @@ class StageMasked(Method):
             )
         if not 0 <= anneal_fraction <= 1:
             raise ValueError(f"anneal_fraction is {anneal_fraction}; it must lie in [0, 1]")
-        self.stages = stages
         self.tau = tau
         self.area_weight = area_weight
         self.anneal_fraction = anneal_fraction
         self.mask_options: dict[str, Any] = {
+            "stages": stages,
             "estimator_reduction": estimator_reduction,
             "estimator_blocks": estimator_blocks,
             "global_branch": global_branch,

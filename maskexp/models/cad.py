@@ -46,11 +46,12 @@ class CADNetwork(Network):
         self,
         backbone: str,
         num_classes: int,
+        *,
         weights: str | None = HUB,
         image_size: tuple[int, int] = (224, 224),
         frozen_backbone: bool = False,
-        temperature: float = 1.0,
-        eval_noise: bool = False,
+        temperature: float,
+        eval_noise: bool,
     ) -> None:
         super().__init__()
         self.resnet = ResNet(backbone, num_classes, weights, image_size, frozen_backbone)

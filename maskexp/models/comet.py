@@ -16,7 +16,7 @@ from maskexp.masking import binarize
 from maskexp.masking.inputs import Fill, Grey, InputMasking, create_input_masking
 from maskexp.models.classifier import Classifier
 from maskexp.models.network import Network
-from maskexp.models.selector import LRASPP, Selector, enlarge
+from maskexp.models.selector import Selector, enlarge
 from maskexp.types import Prediction
 
 DetectorKind = Literal["fixed", "trainable", "none"]
@@ -71,17 +71,18 @@ class COMETNetwork(Network):
         self,
         backbone: str,
         num_classes: int,
+        *,
         weights: str | None = None,
         image_size: tuple[int, int] = (224, 224),
         frozen_backbone: bool = False,
-        detector_backbone: str | None = None,
-        detector: DetectorKind = "fixed",
-        predictor: PredictorKind = "train",
-        detector_bn: DetectorNorm = "eval",
-        hiding: str = "grey",
-        selector: str = LRASPP,
-        selector_weights: str | None = None,
-        selector_stride: int = 8,
+        detector_backbone: str | None,
+        detector: DetectorKind,
+        predictor: PredictorKind,
+        detector_bn: DetectorNorm,
+        hiding: str,
+        selector: str,
+        selector_weights: str | None,
+        selector_stride: int,
     ) -> None:
         super().__init__()
         self.hiding: InputMasking = create_input_masking(hiding)

@@ -50,11 +50,12 @@ class DynConvNetwork(Network):
         self,
         backbone: str,
         num_classes: int,
+        *,
         weights: str | None = HUB,
         image_size: tuple[int, int] = (224, 224),
         frozen_backbone: bool = False,
         temperature: float = 1.0,
-        sparse_below: float = 0.0,
+        sparse_below: float,
     ) -> None:
         super().__init__()
         self.resnet = ResNet(backbone, num_classes, weights, image_size, frozen_backbone)

@@ -146,3 +146,43 @@ def test_many_keys_are_merged_soon(tmp_path: Path) -> None:
     start = time.monotonic()
     read_configuration([tmp_path / "a.yaml", tmp_path / "b.yaml"])
     assert time.monotonic() - start < 60
+
+
+def test_short_forms_mean_what_the_command_line_means(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        base="model: {class_path: AIM, init_args: {tau: 0.25, stages: 2}}\ndata: WaterBirds",
+        row="layers: [base.yaml]\nmodel.tau: 0.35\ndata.train_transform.flip: 0\ntrainer.max_epochs: 3",
+        flat="layers: [base.yaml]\nmodel: {tau: 0.35}\ndata: {train_transform.flip: 0}\ntrainer: {max_epochs: 3}",
+    )
+    expected = {
+        "model": {"class_path": "AIM", "init_args": {"tau": 0.35, "stages": 2}},
+        "data": {"class_path": "WaterBirds", "init_args": {"train_transform": {"init_args": {"flip": 0}}}},
+        "trainer": {"max_epochs": 3},
+    }
+    row = read_configuration([tmp_path / "row.yaml"])
+    assert row.values == expected
+    assert row.origin("model.init_args.tau") == str(tmp_path / "row.yaml")
+    assert read_configuration([tmp_path / "flat.yaml"]).values == expected
+
+
+def test_a_class_and_its_arguments_in_one_file(tmp_path: Path) -> None:
+    write(tmp_path, a="model: AIM\nmodel.tau: 0.5\nmodel.weights: None")
+    assert read_configuration([tmp_path / "a.yaml"]).values == {
+        "model": {"class_path": "AIM", "init_args": {"tau": 0.5, "weights": None}}
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("model: {class_path: ERM, lr: 0.1}", r"bad\.yaml: put lr under init_args of model"),
+        ("data: {init_args: {seed: 1}, image_size: 3}", r"bad\.yaml: put image_size under init_args of data"),
+        ("model: {init_args: {tau: 1}}\nmodel.tau: 2", "the key 'model.tau' is given twice"),
+        ("trainer: false\ntrainer.logger: x", "lies below trainer, which has a value of its own"),
+    ],
+)
+def test_short_forms_that_contradict_are_refused(tmp_path: Path, text: str, complaint: str) -> None:
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(CommandError, match=complaint):
+        read_configuration([tmp_path / "bad.yaml"])

@@ -121,7 +121,7 @@ def test_what_changes_the_detector_changes_its_name(tmp_path: Path) -> None:
         "data": {"class_path": "WaterBirds", "init_args": {"root": "x", "image_size": 32, "num_workers": 2}},
         "selection": {"metric": "auto"},
         "trainer": {"max_epochs": 30, "logger": True, "callbacks": ["x"], "fast_dev_run": False, "precision": None},
-        "model": {"class_path": "COMET", "init_args": {"t": 0.1}},
+        "model": {"class_path": "COMET", "init_args": {"area_budget": 0.1}},
     }
     seen: list[tuple[str, dict[str, Any]]] = []
 
@@ -209,13 +209,13 @@ def test_a_job_whose_ranks_run_already_does_not_wait_for_another(
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["--model.t=0"], "t is 0.0; the share of the picture that a mask may have must lie in (0, 1)"),
-        (["--model.t=1"], "t is 1.0; the share of the picture that a mask may have must lie in (0, 1)"),
+        (["--model.area_budget=0"], "area_budget is 0.0; the mask area that is not penalised must lie in (0, 1)"),
+        (["--model.area_budget=1"], "area_budget is 1.0; the mask area that is not penalised must lie in (0, 1)"),
         (["--model.objective=hinge"], "among 2 classes has a loss of ln 2 = 0.693; choose a smaller --model.gap"),
         (["--model.objective=hinge", "--model.gap=0.7"], "gap is 0.7, but a detector that finds nothing"),
         (["--model.objective=papr"], "model.objective is 'papr', but has to be one of ['paper', 'hinge']"),
         (["--model.hiding=gray"], "there is no way of hiding called 'gray'"),
-        (["--model.detector=trainable", "--model.detector_checkpoint=x.ckpt"], "nothing begins as a pre-trained"),
+        (["--model.detector=trainable", "--model.detector_checkpoint=x.ckpt"], "nothing starts from a pre-trained"),
         (["--model.detector_checkpoint=none.ckpt"], "none.ckpt"),
         (["--model.selector_stride=5"], "the selector needs maps of stride 5 and 10, but 'test_resnet' has none of 5"),
     ],

@@ -25,9 +25,9 @@ SMALL = [
 ]
 PAPER = {
     "objective": "paper",
-    "a": 5.0,
-    "b": 100.0,
-    "t": 0.1,
+    "detector_weight": 5.0,
+    "area_weight": 100.0,
+    "area_budget": 0.1,
     "detector": "fixed",
     "predictor": "train",
     "detector_bn": "eval",
@@ -40,9 +40,9 @@ PAPER = {
 }
 RELEASED = PAPER | {
     "objective": "hinge",
-    "a": 4.0,
+    "detector_weight": 4.0,
     "gap": 2.0,
-    "t": 0.6,
+    "area_budget": 0.6,
     "selector_weights": "imagenet",
     "detector_bn": "batch",
     "weight_decay": 0.03,
@@ -51,6 +51,7 @@ RELEASED = PAPER | {
     "milestones": [81, 121, 161],
     "gamma": 0.2,
 }
+HINGE = ("objective", "detector_weight", "area_budget", "detector_bn")
 
 
 def composed(file: str, capsys: pytest.CaptureFixture[str], row: str | None = None) -> dict[str, Any]:
@@ -98,7 +99,7 @@ def test_a_row_of_imagenet9_differs_by_what_its_name_says(
     ("row", "difference"),
     [
         ("", {}),
-        ("_released", {"objective": "hinge", "a": 4.0, "gap": 0.63, "t": 0.6, "detector_bn": "batch"}),
+        ("_released", {key: RELEASED[key] for key in HINGE} | {"gap": 0.63}),
         ("_without_detector", {"detector": "none"}),
         ("_td", {"detector": "trainable"}),
         ("_fp", {"detector": "none", "predictor": "fixed"}),
@@ -111,7 +112,9 @@ def test_a_row_on_drawn_birds_differs_by_what_its_name_says(
     model = composed("synthetic/comet_study.yaml", capsys, f"comet{row}")["model"]["init_args"]
     base = composed("synthetic/comet.yaml", capsys)["model"]["init_args"]
     assert {key: value for key, value in model.items() if value != base[key]} == difference
-    assert (base["objective"], base["a"], base["b"], base["t"]) == ("paper", 5.0, 100.0, 0.1)
+    assert {key: base[key] for key in ("objective", "detector_weight", "area_weight", "area_budget")} == {
+        key: PAPER[key] for key in ("objective", "detector_weight", "area_weight", "area_budget")
+    }
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from maskexp.masking import Sites, check_sparse, dilate_mask, run_at
+from maskexp.masking import ActivePositions, check_sparse, dilate_mask, run_at
 
 KERNELS = [
     {"kernel_size": 1},
@@ -37,7 +37,7 @@ def test_layers_at_active_positions(options: dict[str, int], share: float, size:
     features = torch.randn(2, 4, *size)
     dense = layers(features)
     mask = some(dense.shape, share)
-    sites = run_at(list(layers), Sites.everywhere(features), mask)
+    sites = run_at(list(layers), ActivePositions.everywhere(features), mask)
     assert sites.rows.shape == (int(mask.sum()), 6)
     torch.testing.assert_close(sites.dense(), dense * mask)
     torch.testing.assert_close(sites.add_to(dense), dense + dense * mask)
@@ -50,13 +50,13 @@ def test_two_convolutions_with_the_second_one_s_neighbours(options: dict[str, in
     features = torch.randn(2, 3, 8, 8)
     dense = second(first(features))
     mask = some(dense.shape, 0.2)
-    between = run_at([first], Sites.everywhere(features), dilate_mask(mask, second, (8, 8)))
+    between = run_at([first], ActivePositions.everywhere(features), dilate_mask(mask, second, (8, 8)))
     torch.testing.assert_close(run_at([second], between, mask).dense(), dense * mask)
 
 
 def test_channels_last_features_are_not_copied() -> None:
     features = torch.randn(2, 4, 5, 5).to(memory_format=torch.channels_last)
-    assert Sites.everywhere(features).rows.data_ptr() == features.data_ptr()
+    assert ActivePositions.everywhere(features).rows.data_ptr() == features.data_ptr()
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from maskexp.masking import binarize
 from maskexp.methods import CAD
 from maskexp.models import CADNetwork
 from maskexp.types import Batch, Prediction
+from tests.defaults import network_defaults
 
 SMALL = {"backbone": "test_resnet", "weights": None}
 LABEL = torch.tensor([0, 1])
@@ -46,7 +47,9 @@ def test_cross_entropy_is_of_the_logits() -> None:
 
 def test_a_resampled_area_is_of_the_logits_and_not_of_the_mask() -> None:
     method = CAD(low_res_active=0.3, resample_area=True, **SMALL)
-    method.network = CADNetwork("test_resnet", 2, weights=None, image_size=(64, 64))
+    method.network = CADNetwork(
+        "test_resnet", 2, weights=None, image_size=(64, 64), **network_defaults(CAD, CADNetwork)
+    )
     assert objective(method, half_low())["loss_area"] == pytest.approx(0.7**2)  # logits that are always low
 
 

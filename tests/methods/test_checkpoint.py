@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from maskexp.data import SyntheticBirds
-from maskexp.methods import AIM, ERM, CheckpointError, Method, load_method
+from maskexp.methods import AIM, COMET, ERM, CheckpointError, Method, load_method
 from maskexp.methods.checkpoint import describe
 
 SMALL = {"backbone": "small_convnet", "weights": None}
@@ -105,3 +105,18 @@ def test_checkpoints_of_others_are_refused(tmp_path: Path, birds: SyntheticBirds
         load_method(path)
     with pytest.raises(FileNotFoundError):
         load_method(tmp_path / "missing.ckpt")
+
+
+def test_a_checkpoint_with_earlier_names_of_arguments_is_read(tmp_path: Path) -> None:
+    method = COMET(backbone="small_convnet", selector="small_convnet", selector_stride=4, area_budget=0.3)
+    method.build(SyntheticBirds(image_size=32, train_size=8, val_size=4, test_size=4).spec)
+    arguments = dict(method.hparams)
+    earlier = {"a": "detector_weight", "b": "area_weight", "t": "area_budget"}
+    for old, new in earlier.items():
+        arguments[old] = arguments.pop(new)
+    content = {"state_dict": method.state_dict(), "hyper_parameters": arguments, "epoch": 0, "global_step": 0}
+    method.on_save_checkpoint(content)
+    torch.save(content, tmp_path / "old.ckpt")
+    read = load_method(tmp_path / "old.ckpt")
+    assert isinstance(read, COMET)
+    assert (read.detector_weight, read.area_weight, read.area_budget) == (5.0, 100.0, 0.3)

@@ -47,8 +47,8 @@ def test_area_is_a_hinge_for_each_image() -> None:
     ("arguments", "expected"),
     [
         ({}, 12.810691),
-        ({"objective": "hinge", "a": 4.0, "gap": 2.0, "t": 0.6}, 3.909631),
-        ({"objective": "hinge", "a": 1.0, "gap": 1.0, "t": 0.2}, 15.395495),
+        ({"objective": "hinge", "detector_weight": 4.0, "gap": 2.0, "area_budget": 0.6}, 3.909631),
+        ({"objective": "hinge", "detector_weight": 1.0, "gap": 1.0, "area_budget": 0.2}, 15.395495),
     ],
     ids=["paper", "hinge", "inactive hinge"],
 )
@@ -60,7 +60,7 @@ def test_objective_has_the_values_of_the_fact_sheet(arguments: dict[str, Any], e
 
 def test_what_is_logged_beside_the_terms() -> None:
     prediction = sheet_prediction()
-    method = COMET(**SMALL, objective="hinge", a=4.0, gap=2.0, t=0.6)
+    method = COMET(**SMALL, objective="hinge", detector_weight=4.0, gap=2.0, area_budget=0.6)
     method.objective(prediction, LABELS)
     values = method.monitor(prediction, LABELS)
     assert values["ce_detector"].item() == pytest.approx(1.516961, abs=1e-6)
@@ -76,7 +76,7 @@ def test_what_is_logged_beside_the_terms() -> None:
 def built(seed: int = 0, **arguments: Any) -> COMET:
     """Return COMET with random networks in training mode, batch norms in evaluation: no statistics of the batch."""
     torch.manual_seed(seed)
-    method = COMET(**{**SMALL, "t": 0.3, **arguments})
+    method = COMET(**{**SMALL, "area_budget": 0.3, **arguments})
     method.build(SPEC)
     method.train()
     for module in method.network.modules():
@@ -104,11 +104,11 @@ def reference(method: COMET, batch: Batch) -> dict[str, Tensor]:
     prediction = network(batch["image"])
     loss_p = F.cross_entropy(prediction.logits, label)
     loss_d = F.cross_entropy(prediction.extras["detector_logits"], label)
-    area = method.b * (prediction.masks[0].mean((1, 2, 3)) - method.t).relu().mean()
+    area = method.area_weight * (prediction.masks[0].mean((1, 2, 3)) - method.area_budget).relu().mean()
     if method.objective_name == "paper":
-        loss_s = loss_p - method.a * loss_d + area
+        loss_s = loss_p - method.detector_weight * loss_d + area
     else:
-        loss_s = loss_p + method.a * (loss_p - loss_d + method.gap).relu() + area
+        loss_s = loss_p + method.detector_weight * (loss_p - loss_d + method.gap).relu() + area
     result = {}
     for part, loss in (("selector", loss_s), ("predictor", loss_p), ("detector", loss_d)):
         named = [(n, p) for n, p in network.named_parameters() if n.startswith(f"{part}.") and p.requires_grad]
@@ -319,7 +319,12 @@ def test_only_variants_that_need_a_classifier_ask_for_one(variant: dict[str, Any
     asked = COMET(**SMALL, **variant, lr=1e-3, detector_epochs=7).pretraining(SPEC)
     assert (asked is not None) == needed
     if asked is not None:
-        assert (asked.role, asked.method, asked.epochs, asked.takes) == ("detector", "ERM", 7, "detector_checkpoint")
+        assert (asked.role, asked.method, asked.epochs, asked.checkpoint_argument) == (
+            "detector",
+            "ERM",
+            7,
+            "detector_checkpoint",
+        )
         assert asked.arguments["lr"] == 1e-3
         assert ERM(**asked.arguments).backbone == "small_convnet"
 
@@ -357,13 +362,13 @@ def test_a_checkpoint_that_does_not_fit_is_refused(
 @pytest.mark.parametrize(("t", "shown"), [(0.0, "0.0"), (1.0, "1.0"), (-1.0, "-1.0")])
 def test_impossible_area_is_refused(t: float, shown: str) -> None:
     with pytest.raises(ValueError, match=rf"t is {shown}; .* must lie in \(0, 1\)"):
-        COMET(**SMALL, t=t)
+        COMET(**SMALL, area_budget=t)
 
 
 def test_other_impossible_arguments_are_refused() -> None:
-    with pytest.raises(ValueError, match="a is -1"):
-        COMET(**SMALL, a=-1)
-    with pytest.raises(ValueError, match="nothing begins as a pre-trained classifier"):
+    with pytest.raises(ValueError, match="detector_weight is -1"):
+        COMET(**SMALL, detector_weight=-1)
+    with pytest.raises(ValueError, match="nothing starts from a pre-trained classifier"):
         COMET(**SMALL, detector="trainable", detector_checkpoint="x.ckpt")
 
 

@@ -141,7 +141,7 @@ def measure(network: COMETNetwork) -> dict[str, float]:
 
 @pytest.mark.slow
 def test_the_detector_makes_the_mask_the_square_and_accuracy_does_not_tell() -> None:
-    with_detector, without = train(a=5.0), train(a=0.0)
+    with_detector, without = train(detector_weight=5.0), train(detector_weight=0.0)
     assert with_detector["acc"] > 0.98
     assert without["acc"] > 0.98
     assert with_detector["ap"] - without["ap"] > 30

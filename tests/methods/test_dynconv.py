@@ -16,6 +16,7 @@ from maskexp.data import SyntheticBirds
 from maskexp.methods import DynConv
 from maskexp.models import DynConvNetwork
 from maskexp.types import Batch, Prediction
+from tests.defaults import network_defaults
 
 SMALL = {"backbone": "test_resnet", "weights": None}
 IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
@@ -25,7 +26,9 @@ LABEL = torch.tensor([0, 1])
 def method(epoch: int = 0, max_epochs: int = 100, **options: Any) -> DynConv:
     torch.manual_seed(0)
     result = DynConv(**SMALL | options)
-    result.network = DynConvNetwork("test_resnet", 2, weights=None, image_size=(64, 64))
+    result.network = DynConvNetwork(
+        "test_resnet", 2, weights=None, image_size=(64, 64), **network_defaults(DynConv, DynConvNetwork)
+    )
     trainer = Trainer(max_epochs=max_epochs, accelerator="cpu", logger=False, enable_checkpointing=False)
     trainer.fit_loop.epoch_progress.current.completed = epoch
     result.trainer = trainer

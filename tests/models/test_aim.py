@@ -7,15 +7,18 @@ import torch
 from torch import Tensor, nn
 
 from maskexp.masking import upsample_nearest
+from maskexp.methods import AIM
 from maskexp.models import AIMNetwork
 from maskexp.types import Prediction
+from tests.defaults import network_defaults
 
+DEFAULTS = network_defaults(AIM, AIMNetwork)
 IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
 
 
 def network(stages: int = 2, **options: object) -> AIMNetwork:
     torch.manual_seed(0)
-    model = AIMNetwork("test_resnet", 3, stages, weights=None, feature_width=16, **options)  # type: ignore[arg-type]
+    model = AIMNetwork("test_resnet", 3, weights=None, **DEFAULTS | {"stages": stages, "feature_width": 16} | options)  # type: ignore[arg-type]
     model.eval()
     with torch.no_grad():  # masks that are half full
         for estimator, features in zip(model.estimators, model.backbone(IMAGES)[::-1], strict=True):
@@ -102,14 +105,14 @@ def test_gradients_reach_the_estimators_from_the_classification_alone() -> None:
 @pytest.mark.parametrize(("stages", "least", "most"), [(1, 1.7e6, 2.1e6), (3, 3.3e6, 4.0e6)])
 def test_overhead_over_convnext_tiny_is_the_published_one(stages: int, least: float, most: float) -> None:
     with torch.device("meta"):
-        model = AIMNetwork("convnext_tiny", 2, stages, weights=None)
+        model = AIMNetwork("convnext_tiny", 2, weights=None, **DEFAULTS | {"stages": stages})
     backbone = sum(parameter.numel() for parameter in model.backbone_parameters())
     assert least <= sum(parameter.numel() for parameter in model.parameters()) - backbone <= most
 
 
 @pytest.mark.parametrize("name", ["test_convnext", "test_efficientnet", "swin_tiny_patch4_window7_224", "test_vit"])
 def test_any_feature_pyramid_will_do(name: str) -> None:
-    model = AIMNetwork(name, 2, stages=2, weights=None, image_size=(64, 64), feature_width=8).eval()
+    model = AIMNetwork(name, 2, weights=None, image_size=(64, 64), **DEFAULTS | {"feature_width": 8}).eval()
     prediction = model(IMAGES)
     assert prediction.logits.shape == (2, 2)
     assert all(mask.shape[1] == 1 for mask in prediction.masks)
@@ -128,7 +131,7 @@ def test_a_branch_that_would_change_the_grid_is_refused(kernel: int) -> None:
 
 def test_a_branch_without_channels_is_refused() -> None:
     with pytest.raises(ValueError, match="feature_width is 0"):
-        AIMNetwork("test_resnet", 3, weights=None, feature_width=0)
+        AIMNetwork("test_resnet", 3, weights=None, **DEFAULTS | {"feature_width": 0})
 
 
 @pytest.mark.parametrize("kernel", [1, 3])

@@ -7,14 +7,22 @@ import torch
 from torch import Tensor, nn
 
 from maskexp.masking import upsample_nearest
+from maskexp.methods import BottomUp
 from maskexp.models import Backbone, BottomUpNetwork
+from tests.defaults import network_defaults
 
 IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
 
 
 def network(stages: int = 2, **options: object) -> BottomUpNetwork:
     torch.manual_seed(0)
-    model = BottomUpNetwork("test_resnet", 3, stages, weights=None, image_size=(64, 64), **options)  # type: ignore[arg-type]
+    model = BottomUpNetwork(
+        "test_resnet",
+        3,
+        weights=None,
+        image_size=(64, 64),
+        **network_defaults(BottomUp, BottomUpNetwork) | {"stages": stages} | options,
+    )  # type: ignore[arg-type]
     model.eval()
     with torch.no_grad():  # masks that are half full
         for estimator, features in zip(model.estimators, model.backbone(IMAGES), strict=True):

@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from maskexp.methods import CAD
 from maskexp.models import CADNetwork
 from maskexp.models.backbones import Normalize, create_timm
+from tests.defaults import network_defaults
 
 IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
 NAMES = ["test_resnet", "resnet18", pytest.param("resnet50", marks=pytest.mark.slow), "resnet26d"]
@@ -16,7 +18,9 @@ LOW, HIGH = torch.zeros(2, 1, 4, 4), torch.ones(2, 1, 4, 4)
 
 def network(name: str = "test_resnet", **options: object) -> CADNetwork:
     torch.manual_seed(0)
-    model = CADNetwork(name, 5, weights=None, image_size=(64, 64), **options)  # type: ignore[arg-type]
+    model = CADNetwork(  # type: ignore[arg-type]
+        name, 5, weights=None, image_size=(64, 64), **network_defaults(CAD, CADNetwork) | options
+    )  # type: ignore[arg-type]
     nn.init.normal_(model.estimator[-1].weight, std=0.1)  # type: ignore[arg-type]
     return model.eval()
 

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from maskexp.masking.inputs import LayerMasking
+from maskexp.methods import COMET
 from maskexp.models import COMETNetwork
+from tests.defaults import network_defaults
 
 TINY: dict[str, Any] = {"selector": "small_convnet", "selector_stride": 4, "image_size": (32, 32)}
 
@@ -17,7 +19,9 @@ TINY: dict[str, Any] = {"selector": "small_convnet", "selector_stride": 4, "imag
 def network(seed: int = 0, **options: Any) -> COMETNetwork:
     torch.manual_seed(seed)
     backbone = options.pop("backbone", "small_convnet")
-    return COMETNetwork(backbone, options.pop("num_classes", 3), **{**TINY, **options})
+    return COMETNetwork(
+        backbone, options.pop("num_classes", 3), **{**network_defaults(COMET, COMETNetwork), **TINY, **options}
+    )
 
 
 def gradient(module: nn.Module) -> float:
@@ -30,7 +34,7 @@ def images() -> Tensor:
 
 
 def test_parameters_are_those_of_the_fact_sheet() -> None:
-    whole = COMETNetwork("resnet18", 9)
+    whole = COMETNetwork("resnet18", 9, **network_defaults(COMET, COMETNetwork))
     parts = [whole.selector, whole.predictor, whole.detector]
     selector, predictor, detector = (sum(p.numel() for p in part.parameters()) for part in parts if part is not None)
     assert (selector, predictor, detector) == (3_218_138, 11_181_129, 11_181_129)

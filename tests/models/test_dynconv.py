@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from maskexp.masking import mac_shares, network_budget_loss, upsample_nearest
+from maskexp.methods import DynConv
 from maskexp.models import DynConvNetwork
+from tests.defaults import network_defaults
 
 IMAGES = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
 NAMES = ["test_resnet", "torchvision/resnet18", "resnet50_v1", pytest.param("resnext50_32x4d", marks=pytest.mark.slow)]
@@ -19,7 +21,9 @@ NAMES = ["test_resnet", "torchvision/resnet18", "resnet50_v1", pytest.param("res
 
 def network(name: str = "test_resnet", **options: object) -> DynConvNetwork:
     torch.manual_seed(0)
-    model = DynConvNetwork(name, 3, weights=None, image_size=(64, 64), **options)  # type: ignore[arg-type]
+    model = DynConvNetwork(
+        name, 3, weights=None, image_size=(64, 64), **network_defaults(DynConv, DynConvNetwork) | options
+    )  # type: ignore[arg-type]
     with torch.no_grad():  # branches that count, masks that are neither full nor empty
         for block, unit in zip(model.resnet.blocks, model.units, strict=True):
             for layer in block.modules():

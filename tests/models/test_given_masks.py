@@ -5,17 +5,20 @@ from __future__ import annotations
 import pytest
 import torch
 
+from maskexp.methods import AIM, CAD, BottomUp, DynConv
 from maskexp.models import AIMNetwork, BottomUpNetwork, CADNetwork, DynConvNetwork
+from tests.defaults import network_defaults
 
 IMAGES = torch.rand(2, 3, 72, 56, generator=torch.Generator().manual_seed(1))
-NETWORKS = [AIMNetwork, BottomUpNetwork, CADNetwork, DynConvNetwork]
+NETWORKS = [(AIM, AIMNetwork), (BottomUp, BottomUpNetwork), (CAD, CADNetwork), (DynConv, DynConvNetwork)]
 Masked = AIMNetwork | BottomUpNetwork | CADNetwork | DynConvNetwork
 
 
-@pytest.fixture(params=NETWORKS, scope="module")
+@pytest.fixture(params=NETWORKS, ids=lambda pair: pair[0].__name__, scope="module")
 def network(request: pytest.FixtureRequest) -> Masked:
     torch.manual_seed(0)
-    made: Masked = request.param("test_resnet", 3, weights=None, image_size=(72, 56))
+    method, kind = request.param
+    made: Masked = kind("test_resnet", 3, weights=None, image_size=(72, 56), **network_defaults(method, kind))
     return made.eval()
 
 

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from maskexp.masking.inputs import LayerMasking, PartialConvolution, UnsupportedLayerError
+from maskexp.methods import AIM
 from maskexp.models import AIMNetwork
 from maskexp.types import Prediction
+from tests.defaults import network_defaults
 from tests.masking.inputs.networks import FAST, SIZE, SLOW, empty_logits, logits, network
 
 every_network = pytest.mark.parametrize("name", [*FAST, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
@@ -120,7 +122,13 @@ def test_a_prediction_stays_one_and_its_features_are_zero_where_hidden() -> None
 @pytest.mark.parametrize("gumbel", ["sigmoid", "softmax2"])
 def test_a_network_with_masks_of_its_own_is_carried_through(gumbel: str) -> None:
     images, visible = _case()
-    aim = AIMNetwork("test_convnext", 10, weights=None, image_size=(SIZE, SIZE), gumbel=gumbel).eval()  # type: ignore[arg-type]
+    aim = AIMNetwork(
+        "test_convnext",
+        10,
+        weights=None,
+        image_size=(SIZE, SIZE),
+        **network_defaults(AIM, AIMNetwork) | {"gumbel": gumbel},
+    ).eval()  # type: ignore[arg-type]
     plain, whole = aim(images), LayerMasking()(aim, images, torch.ones_like(visible))
     assert torch.equal(plain.logits, whole.logits)
     assert torch.equal(plain.attribution, whole.attribution)
