@@ -38,6 +38,10 @@ test-fast: install  ## run the tests that take seconds
 test-slurm: install  ## run a study on a SLURM of one node that is set up for it (root, Debian packages), or say why not
 	$(TEST_ENV) MASKEXP_TEST_SLURM=1 $(BIN)/python -m pytest -rsA --no-header -W ignore tests/slurm
 
+.PHONY: fuzz
+fuzz: install  ## try 10 000 mutated inputs and 1 000 command lines (half an hour)
+	$(TEST_ENV) $(BIN)/python -m tests.fuzz --inputs 10000 --arguments 1000 --seed 0
+
 .PHONY: check
 check: install  ## format, lint, types and the floors of the house, without changing anything
 	$(BIN)/ruff format --check
