@@ -96,8 +96,10 @@ class PredictionWriter(Callback):
         folder.mkdir(parents=True, exist_ok=True)
         for identity, attribution in zip(ids, attributions.float().cpu().numpy()[:, 0], strict=True):
             name = str(identity).replace("/", "__")
-            np.save(folder / f"{name}.npy", attribution)
-            Image.fromarray(np.rint(attribution * 255).astype(np.uint8)).save(folder / f"{name}.png")
+            with written_whole(folder / f"{name}.npy") as partial:
+                np.save(partial, attribution)
+            with written_whole(folder / f"{name}.png") as partial:
+                Image.fromarray(np.rint(attribution * 255).astype(np.uint8)).save(partial)
 
 
 def _ids(trainer: Trainer) -> Sequence[str]:

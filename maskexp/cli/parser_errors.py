@@ -82,6 +82,8 @@ def _missing(names: str, class_path: str | None, section: str | None, classes: M
 
 def _wrong_value(message: str, section: str | None, class_path: str | None, configuration: Configuration) -> str:
     """Name the key, what it holds and what it should hold; else the message in one line."""
+    if unreadable := re.search(r'[Kk]ey "([\w.]+)": Unable to load config (.*?) - ', message, re.DOTALL):
+        return f"{unreadable[1]} is {unreadable[2]}, which is neither a YAML file nor YAML of keys and values"
     names = re.findall(r'[Kk]ey "([\w.]+)"', message)
     expected = _found(r"(Expected [^\n]*?)(?:\. Got value: [^\n]*)?$", message, re.MULTILINE)
     value = _found(r"Got value: ([^\n]*)|Given value: ([^\n]*)", message)
@@ -89,7 +91,9 @@ def _wrong_value(message: str, section: str | None, class_path: str | None, conf
         return " ".join(message.split())
     key = f"{section}.{names[-1]}" if class_path and names[-1] != section else names[-1]
     wanted = expected.removeprefix("Expected a ").replace("typing.Literal", "one of ")
-    wanted = re.sub(r"<class '([\w.]+)'>", r"of type \1", wanted)
+    wanted = re.sub(r"<class '([\w.]+)'>", r"of type \1", wanted).replace(
+        "of type NoneType", "null or a class with arguments"
+    )
     return f"{_blame(key, configuration)}{key} is {value!r}, but has to be {wanted}"
 
 

@@ -180,12 +180,14 @@ def _number(key: str, value: float) -> float | int | None:
 
 
 def _read_json(file: Path) -> dict[str, Any]:
+    if file.is_dir():
+        raise RunDirectoryError(f"{file} is a folder, not a file; move it away")
     if not file.is_file():
         return {}
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RunDirectoryError(f"{file} is damaged ({error}); delete it and measure again") from error
+    except (ValueError, RecursionError) as error:
+        raise RunDirectoryError(f"{file} is damaged: it is no JSON; delete it and measure again") from error
     if not isinstance(content, dict):
         raise RunDirectoryError(f"{file} is damaged: it holds no keys and values; delete it and measure again")
     return content

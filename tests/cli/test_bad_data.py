@@ -71,7 +71,7 @@ def test_mask_of_another_size(root: Path, maskexp: Command) -> None:
 def test_truncated_jpeg(workers: int, root: Path, maskexp: Command) -> None:
     path = truncate(min(root.glob("001*/*_0016.jpg")))
     complaint = fit(maskexp, root, f"--data.num_workers={workers}")
-    assert complaint.startswith(f"{path} cannot be decoded (")
+    assert complaint.startswith(f"{path} cannot be decoded: it is damaged")
     assert "\n" not in complaint
 
 

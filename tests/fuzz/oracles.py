@@ -154,14 +154,16 @@ def _note(event: str, arguments: tuple[Any, ...]) -> None:
         last = 2 if event in ("os.rename", "os.link", "os.symlink") else 1
         paths = [path for path in arguments[:last] if isinstance(path, (str, bytes, os.PathLike))]
     elif event in _STARTS:
-        _state["seen"].append(f"{event} {arguments[0]!r}")
+        if arguments[0] != "git":  # which writes the commit down
+            _state["seen"].append(f"{event} {arguments[0]!r}")
         return
     else:
         return
     for path in paths:
         name = os.fsdecode(path)
         # a folder that is removed is walked by descriptors, with bare names
-        place = Path(name).absolute().parent.resolve()
+        place = Path(name).absolute()
+        place = place if place == target else place.parent.resolve()
         if Path(name).name == name and event in ("os.remove", "os.rmdir"):
             continue
         if not place.is_relative_to(target) and not name.startswith("/dev/") and "__pycache__" not in name:

@@ -550,7 +550,7 @@ def _study(verb: str) -> Callable[[Seeds, random.Random, Path], Iterator[str]]:
         yield verb
         yield draw.choice((str(file), str(file), str(seeds.run.config_file), _value(seeds, draw)))
         if verb == "matrix":
-            yield "--dry_run"
+            yield "--dry-run"
         for _ in range(draw.randrange(2)):
             yield draw.choice(("--json", "--runs", "--format", "--x", _value(seeds, draw)))
 

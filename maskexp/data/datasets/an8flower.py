@@ -14,7 +14,7 @@ from PIL import Image
 from maskexp.data.datasets.shared.files import converted_masks, image_files, subfolders
 from maskexp.data.errors import DataError, DatasetNotFoundError
 from maskexp.data.info import DatasetInfo
-from maskexp.data.loading.image_files import decode_array
+from maskexp.data.loading.image_files import decode_array, opened_image
 from maskexp.data.manifest.hold_out import HeldOutLayout, stratified
 from maskexp.data.manifest.prepared import in_parallel, names_with_times
 from maskexp.data.manifest.table import Row
@@ -192,6 +192,6 @@ def _binary_masks(coloured: Path, cache_dir: str | Path | None) -> Path:
 def _binary(path: Path) -> np.ndarray:
     """Return 255 where any channel of a mask is above 0, uint8 ``(H, W)``; of a lossy file, above one half."""
     brightest = decode_array(path, "RGB").max(axis=2)
-    with Image.open(path) as image:
+    with opened_image(path) as image:
         lossy = image.format == "JPEG"
     return np.where(brightest >= 128 if lossy else brightest > 0, 255, 0).astype(np.uint8)

@@ -22,6 +22,7 @@ from maskexp.data.manifest.hold_out import HeldOutLayout, hold_out
 from maskexp.data.manifest.prepared import in_parallel
 from maskexp.data.manifest.releases import Counts
 from maskexp.data.manifest.table import Box, Row
+from maskexp.data.text_files import text_of
 
 __all__ = ["OBJECTS", "SCENES", "BAMLayout", "BAMSet", "Shown", "pasted_masks", "read_cutouts"]
 
@@ -371,7 +372,7 @@ def _table(path: Path) -> dict[str, str]:
     if not path.is_file():
         raise DataError(f"{path} is missing; make the set again")
     table = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(text_of(path).splitlines(), start=1):
         words = line.split()
         if len(words) != 2:
             raise DataError(f"{path}, line {number}: {line!r} is not 'file value'")

@@ -13,6 +13,7 @@ from maskexp.data.info import DatasetInfo, Download
 from maskexp.data.manifest.layout import Layout
 from maskexp.data.manifest.releases import Counts
 from maskexp.data.manifest.table import Row
+from maskexp.data.text_files import opened_text
 
 __all__ = ["CelebALayout"]
 
@@ -196,7 +197,7 @@ def _lines(path: Path) -> Iterator[list[str]]:
 
     Of the header only the names of the columns after the image's are left, as the official tables have it.
     """
-    with path.open(newline="", encoding="utf-8") as file:
+    with opened_text(path) as file:
         split = csv.reader(file) if path.suffix == ".csv" else (line.split() for line in file)
         for number, cells in enumerate(split):
             if not cells or (number == 0 and len(cells) == 1 and cells[0].isdecimal()):

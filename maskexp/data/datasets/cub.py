@@ -15,6 +15,7 @@ from maskexp.data.info import DatasetInfo, Download
 from maskexp.data.manifest.hold_out import HeldOutLayout
 from maskexp.data.manifest.releases import Counts
 from maskexp.data.manifest.table import Box, Row
+from maskexp.data.text_files import opened_text, text_of
 
 __all__ = [
     "TABLES",
@@ -114,7 +115,7 @@ class CUBForeground:
         path = self.bounding_boxes
         if path is None:
             return boxes
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        for number, line in enumerate(text_of(path).splitlines(), start=1):
             try:
                 identity, x, y, width, height = line.split()
                 boxes[identity] = (float(x), float(y), float(x) + float(width), float(y) + float(height))
@@ -183,7 +184,7 @@ def _lines(root: Path, name: str, columns: int) -> Iterator[list[str]]:
     path = root / name
     if not path.is_file():
         raise DatasetNotFoundError.explained(f"CUB's {name}", str(path), "extract CUB_200_2011.tgz", "--data.root")
-    with path.open(encoding="utf-8") as file:
+    with opened_text(path) as file:
         for number, line in enumerate(file, start=1):
             fields = line.split()
             if len(fields) < columns or not all(
@@ -408,7 +409,7 @@ def _table(path: Path) -> dict[str, str]:
     if not path.is_file():
         raise DataError(f"{path} is missing although images.txt is there; extract the archive again")
     table = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(text_of(path).splitlines(), start=1):
         if not line.strip():
             continue
         key, _, value = line.strip().partition(" ")

@@ -15,6 +15,7 @@ from maskexp.data.info import DatasetInfo
 from maskexp.data.manifest.layout import DataSource
 from maskexp.data.manifest.prepared import SPLIT_NAMES, Prepared, own_card
 from maskexp.data.manifest.table import Box, ManifestTable, Row
+from maskexp.data.text_files import opened_text
 from maskexp.suggestions import did_you_mean
 
 __all__ = ["ROLES", "CustomData", "prepare_csv", "prepare_folder"]
@@ -103,13 +104,10 @@ def prepare_csv(
 
 def _read(path: Path) -> tuple[list[dict[str, str]], list[str]]:
     """Return the lines and the header of a CSV."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            lines = list(reader)
-            return lines, list(reader.fieldnames or ())
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 ({error}); save it as a CSV in UTF-8") from error
+    with opened_text(path) as file:
+        reader = csv.DictReader(file)
+        lines = list(reader)
+        return lines, list(reader.fieldnames or ())
 
 
 def _columns(path: Path, header: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from maskexp.data.errors import DataError
 from maskexp.data.info import DatasetInfo
 from maskexp.data.manifest.releases import Counts
 from maskexp.data.manifest.table import Row
+from maskexp.data.text_files import text_of
 
 __all__ = ["LISTS", "ImageNet100Layout", "list_digest"]
 
@@ -123,7 +124,7 @@ def _wnids(class_list: str | Path) -> tuple[str, ...]:
     path = Path(class_list).expanduser()
     if not path.is_file():
         raise DataError(f"class_list {str(class_list)!r} is neither a file nor one of the lists {', '.join(LISTS)}")
-    words = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    words = [line.split()[0] for line in text_of(path).splitlines() if line.strip()]
     wrong = [word for word in words if not re.fullmatch(r"n\d{8}", word)]
     if wrong or not words or len(set(words)) < len(words):
         reason = f"{wrong[0]!r} is no WordNet id" if wrong else "an id occurs twice" if words else "it is empty"

@@ -13,6 +13,7 @@ from maskexp.data.errors import DataError
 from maskexp.data.info import DatasetInfo, Download
 from maskexp.data.manifest.releases import Counts
 from maskexp.data.manifest.table import Row
+from maskexp.data.text_files import opened_text
 
 __all__ = ["ImageWoofLayout", "ImagenetteLayout", "LabelNoise"]
 
@@ -167,7 +168,7 @@ class ImagenetteLayout(WordNetLayout):
         column = f"noisy_labels_{self.label_noise}"
         if not path.is_file():
             raise DataError(f"{path} is missing; label_noise needs the labels that come with the official archive")
-        with path.open(newline="", encoding="utf-8") as file:
+        with opened_text(path) as file:
             reader = csv.DictReader(file)
             if not {"path", column} <= set(reader.fieldnames or ()):
                 raise DataError(f"{path} lacks the column {column!r}; it has {', '.join(reader.fieldnames or ())}")

@@ -16,6 +16,7 @@ from maskexp.data.info import DatasetInfo
 from maskexp.data.manifest.layout import Layout
 from maskexp.data.manifest.releases import Counts
 from maskexp.data.manifest.table import Box, Row
+from maskexp.data.text_files import text_of
 
 __all__ = ["MetaShiftLayout", "read_object_boxes", "scene_graph_files"]
 
@@ -58,7 +59,7 @@ def read_object_boxes(files: Sequence[Path], wanted: Iterable[Wanted]) -> dict[W
     names = sorted(set(wanted))
     for path in files:
         try:
-            graphs = json.loads(path.read_text(encoding="utf-8"))
+            graphs = json.loads(text_of(path))
             if not isinstance(graphs, dict):
                 raise TypeError("it holds no images")
             for image, name in names:

@@ -19,6 +19,7 @@ from maskexp.data.manifest.hold_out import hold_out
 from maskexp.data.manifest.layout import Layout
 from maskexp.data.manifest.releases import Counts
 from maskexp.data.manifest.table import Row
+from maskexp.data.text_files import text_of
 
 __all__ = ["NICOPlusPlusLayout", "Protocol"]
 
@@ -134,7 +135,7 @@ class NICOPlusPlusLayout(Layout):
         if not path.is_file():
             raise DataError(f"{path} is missing; it says which class has which number, so put it there")
         try:
-            mapping = json.loads(path.read_text(encoding="utf-8"))
+            mapping = json.loads(text_of(path))
         except json.JSONDecodeError as error:
             raise DataError(f"{path} is not JSON: {error}") from error
         if not isinstance(mapping, dict) or sorted(mapping.values()) != list(range(len(mapping))):

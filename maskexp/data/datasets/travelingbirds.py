@@ -13,6 +13,7 @@ from maskexp.data.errors import DataError
 from maskexp.data.info import DatasetInfo, Download
 from maskexp.data.manifest.hold_out import VALIDATED_ON_TEST
 from maskexp.data.manifest.table import Row
+from maskexp.data.text_files import text_of
 
 __all__ = ["TravelingBirdsLayout"]
 
@@ -161,7 +162,7 @@ def _places(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     try:
-        places = json.loads(path.read_text(encoding="utf-8"))
+        places = json.loads(text_of(path))
     except json.JSONDecodeError as error:
         raise DataError(f"{path} is not JSON: {error}") from error
     if not isinstance(places, dict):

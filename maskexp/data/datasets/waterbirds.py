@@ -14,6 +14,7 @@ from maskexp.data.info import DatasetInfo
 from maskexp.data.manifest.layout import Layout
 from maskexp.data.manifest.releases import Counts
 from maskexp.data.manifest.table import Row
+from maskexp.data.text_files import opened_text
 
 __all__ = ["INFERRED", "KNOWN_COUNTS", "WaterBirdsLayout", "group_counts", "notes_on"]
 
@@ -224,7 +225,7 @@ def _part_of(row: Row, part: str) -> Row:
 
 def _read_metadata(path: Path) -> list[dict[str, str]]:
     """Read metadata.csv and check columns and values."""
-    with path.open(newline="", encoding="utf-8") as file:
+    with opened_text(path) as file:
         reader = csv.DictReader(file)
         names = reader.fieldnames or ()
         for name in COLUMNS:

@@ -12,6 +12,7 @@ from pathlib import Path
 from maskexp.data.disk import bytes_bar, require_space
 from maskexp.data.errors import DataError
 from maskexp.data.info import Download
+from maskexp.files import DiskFullError, names_full_disk
 
 __all__ = ["fetch", "md5_of", "offline", "verify"]
 
@@ -46,6 +47,8 @@ def fetch(download: Download, folder: Path) -> Path:
     try:
         _receive(download, partial)
     except (OSError, http.client.HTTPException) as error:  # urllib's errors are OSErrors
+        if names_full_disk(error):
+            raise DiskFullError(target) from error
         rest = f" ({_size(partial)} bytes are kept)" if _size(partial) else ""
         raise DataError(f"{download.url} cannot be downloaded ({error}); try again{rest}, or {by_hand}") from error
     try:

@@ -9,7 +9,7 @@ from typing import Literal
 from PIL import Image
 
 from maskexp.data.errors import CorruptImageError
-from maskexp.data.loading.image_files import decode_array, decode_mask, stored_size
+from maskexp.data.loading.image_files import decode_array, decode_mask, opened_image, stored_size
 from maskexp.data.manifest.prepared import Prepared
 from maskexp.data.manifest.table import Box, Row
 
@@ -59,7 +59,7 @@ def examine(row: Row, prepared: Prepared, decode: bool) -> Iterator[tuple[str, s
 
 def _examine_storage(path: Path, decode: bool) -> Iterator[tuple[str, str]]:
     """Yield in which way an image file is stored unusually, and decode it."""
-    with Image.open(path) as image:
+    with opened_image(path) as image:
         if image.mode != "RGB":
             yield "image_mode", f"{path}: {image.mode}"
         if image.format != Image.registered_extensions().get(path.suffix.lower()):
@@ -99,5 +99,5 @@ def _examine_box(row: Row, box: Box, size: tuple[int, int]) -> Iterator[tuple[st
 
 
 def _mode(path: Path) -> str:
-    with Image.open(path) as image:
+    with opened_image(path) as image:
         return image.mode

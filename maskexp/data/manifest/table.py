@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from maskexp.data.errors import DataError, DatasetNotFoundError
+from maskexp.data.text_files import opened_text, text_of
 from maskexp.files import atomic_write, write_json
 
 __all__ = ["COLUMNS", "Card", "ManifestTable", "Row"]
@@ -247,7 +248,7 @@ def _check_range(row: Row, card: Card) -> None:
 def _description(path: Path) -> dict[str, Any]:
     """Read dataset.json and check its version."""
     try:
-        description: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        description: dict[str, Any] = json.loads(text_of(path))
     except json.JSONDecodeError as error:
         raise DataError(f"{path} is not JSON: {error}") from error
     version = description.get("schema_version") if isinstance(description, dict) else None
@@ -258,7 +259,7 @@ def _description(path: Path) -> dict[str, Any]:
 
 def _rows(path: Path, num_attributes: int) -> list[Row]:
     """Read manifest.csv."""
-    with path.open(newline="", encoding="utf-8") as file:
+    with opened_text(path) as file:
         reader = csv.DictReader(file)
         missing = [name for name in REQUIRED if name not in (reader.fieldnames or ())]
         if missing:

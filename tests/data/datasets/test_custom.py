@@ -164,7 +164,7 @@ def test_csv_of_another_encoding(tmp_path: Path) -> None:
     path = write_csv(tmp_path)
     path.write_bytes(path.read_bytes() + "\nmösch.jpg".encode("latin-1"))
 
-    with pytest.raises(DataError, match=r"data\.csv is not UTF-8 .*; save it as a CSV in UTF-8"):
+    with pytest.raises(DataError, match=r"data\.csv is not written in UTF-8; save it as a CSV or text file in UTF-8"):
         own(path).prepare_data()
 
 

@@ -293,7 +293,7 @@ def test_truncated_image(num_workers: int, root: Path) -> None:
     with pytest.raises(CorruptImageError) as caught:
         list(data.train_dataloader())
 
-    assert str(caught.value).startswith(f"{path} cannot be decoded (")
+    assert str(caught.value).startswith(f"{path} cannot be decoded: it is damaged")
     assert "\n" not in str(caught.value)
 
 

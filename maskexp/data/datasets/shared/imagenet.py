@@ -17,6 +17,7 @@ from maskexp.data.manifest.hold_out import HeldOutLayout
 from maskexp.data.manifest.prepared import in_parallel
 from maskexp.data.manifest.releases import Counts
 from maskexp.data.manifest.table import Box, Row
+from maskexp.data.text_files import opened_text, text_of
 
 __all__ = ["Annotation", "WordNetLayout", "read_ilsvrc_boxes", "scaled"]
 
@@ -87,7 +88,7 @@ def _from_folder(folder: Path, images: Iterable[Path]) -> dict[str, Annotation]:
 
 def _annotation(path: Path) -> Annotation:
     """Read one XML file."""
-    text = path.read_text(encoding="utf-8")
+    text = text_of(path)
     size = {name: int(number) for name, number in NUMBER.findall(OBJECT.sub("", text))}
     boxes = [{name: float(number) for name, number in NUMBER.findall(block)} for block in OBJECT.findall(text)]
     try:
@@ -103,7 +104,7 @@ def _annotation(path: Path) -> Annotation:
 def _from_kaggle(path: Path) -> dict[str, list[Box]]:
     """Read lines ``ImageId,wnid x0 y0 x1 y1 wnid x0 y0 x1 y1 …``."""
     found = {}
-    with path.open(newline="", encoding="utf-8") as file:
+    with opened_text(path) as file:
         for cells in csv.DictReader(file):
             words = (cells.get("PredictionString") or "").split()
             if not words or len(words) % 5 or not cells.get("ImageId"):
@@ -115,7 +116,7 @@ def _from_kaggle(path: Path) -> dict[str, list[Box]]:
 def _from_lines(path: Path) -> dict[str, list[Box]]:
     """Read lines ``val/<stem>.JPEG,x0,y0,x1,y1``, several of them for an image with several objects."""
     found: dict[str, list[Box]] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in text_of(path).splitlines():
         name, *corners = line.split(",")
         found.setdefault(Path(name).stem, []).append(_box(corners, path))
     return found

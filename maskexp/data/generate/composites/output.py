@@ -15,6 +15,7 @@ import PIL
 from maskexp.data.disk import files_bar, require_space, writing
 from maskexp.data.errors import DataError
 from maskexp.data.generate.composites.composite import Composite, write_composite
+from maskexp.data.text_files import text_of
 from maskexp.files import write_json
 
 __all__ = ["RECIPE", "fingerprint", "write_composites"]
@@ -66,7 +67,7 @@ def _claim(folder: Path, recipe: dict[str, Any]) -> None:
     """Make the folder ours, and remove what a killed process left half-written."""
     path = folder / RECIPE
     if path.is_file():
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(text_of(path))
         other = sorted(key for key in found.keys() | recipe.keys() if found.get(key) != recipe.get(key))
         if other:
             raise DataError(

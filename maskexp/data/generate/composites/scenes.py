@@ -12,6 +12,7 @@ import numpy as np
 
 from maskexp.data.datasets.shared.files import image_files
 from maskexp.data.errors import DataError, DatasetNotFoundError
+from maskexp.data.text_files import text_of
 
 __all__ = ["LAND_AND_WATER", "Scene", "deal", "find_places", "land_and_water", "named_scenes"]
 
@@ -170,7 +171,7 @@ def _val_places(root: Path) -> dict[str, list[Scene]]:
 def _pairs(path: Path) -> list[tuple[str, str]]:
     """Read lines of two words."""
     pairs = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(text_of(path).splitlines(), start=1):
         words = line.split()
         if words and len(words) != 2:
             raise DataError(f"{path}, line {number}: {line!r} is not 'name number'")
