@@ -96,9 +96,9 @@ class PredictionWriter(Callback):
         folder.mkdir(parents=True, exist_ok=True)
         for identity, attribution in zip(ids, attributions.float().cpu().numpy()[:, 0], strict=True):
             name = str(identity).replace("/", "__")
-            with written_whole(folder / f"{name}.npy") as partial:
+            with atomic_write(folder / f"{name}.npy") as partial:
                 np.save(partial, attribution)
-            with written_whole(folder / f"{name}.png") as partial:
+            with atomic_write(folder / f"{name}.png") as partial:
                 Image.fromarray(np.rint(attribution * 255).astype(np.uint8)).save(partial)
 
 

@@ -15,4 +15,4 @@ def test_no_input_and_no_command_line_is_answered_wrongly(tmp_path: Path, monkey
         monkeypatch.setenv(name, os.environ.get(name, ""))  # to be restored
     monkeypatch.chdir(tmp_path)
     at_home(tmp_path)
-    assert run(inputs=400, vectors=12, seed=1, folder=tmp_path, show=False) == []
+    assert run(inputs=250, vectors=12, seed=1, folder=tmp_path, show=False) == []

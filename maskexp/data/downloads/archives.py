@@ -307,7 +307,7 @@ def _explained(archive: Path, root: Path) -> Iterator[None]:
             ) from error
         if error.errno == errno.ENAMETOOLONG:
             raise DataError(f"{archive} is not unpacked: a path in it is too long for the disk of {root}") from error
-        if error.errno is None:  # gzip's and bz2's
+        if error.errno in (None, errno.EINVAL):  # gzip's and bz2's, and a place before the beginning
             raise DataError(damaged) from error
         raise
 
