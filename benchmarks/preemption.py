@@ -13,11 +13,15 @@ import os
 import random
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import torch
 
+from maskexp.cli.main import main
 from maskexp.results import RunDirectory
+
+torch.set_num_threads(1)
 
 METHODS = {
     "ERM": ["--model=ERM"],
@@ -29,7 +33,7 @@ CODES = {"SIGUSR1": 75, "SIGTERM": 143, "SIGINT": 130}
 
 
 def fit(method: str, processes: int, run: RunDirectory, *more: str) -> int:
-    """Run the command in processes of its own and return its exit code."""
+    """Run the command, in processes of its own if there are several, and return its exit code."""
     flags = [
         *METHODS[method],
         *("--model.backbone=test_resnet", "--model.weights=null", "--data=SyntheticBirds", "--data.image_size=32"),
@@ -39,6 +43,9 @@ def fit(method: str, processes: int, run: RunDirectory, *more: str) -> int:
         *([f"--trainer.devices={processes}", "--trainer.strategy=ddp"] if processes > 1 else []),
         *(f"--run_dir={run}", *more),
     ]
+    if processes == 1:
+        with Path(f"{run}.log").open("a") as file, redirect_stdout(file), redirect_stderr(file):
+            return main(["fit", *flags])
     env = {key: value for key, value in os.environ.items() if not key.startswith("SLURM_")} | {"OMP_NUM_THREADS": "1"}
     log = Path(f"{run}.log")
     with log.open("a") as file:

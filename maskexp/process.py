@@ -17,6 +17,7 @@ from types import FrameType
 from typing import Any, ClassVar
 
 __all__ = [
+    "RESTART",
     "Interruption",
     "defer_interruption",
     "exit_code",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +14,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from maskexp.callbacks.figure import GalleryRow, draw_gallery
+from maskexp.callbacks.wandb_log import log_gallery, log_test_images, wandb_runs
 from maskexp.files import atomic_write
+from maskexp.metrics.functional import energy_pointing_game
 from maskexp.types import Batch, DataSpec, Prediction, required_datamodule
 
 __all__ = ["Gallery", "choose_samples"]
@@ -25,8 +28,8 @@ class Gallery(Callback):
     """Draw fixed samples of every group: image, foreground, each stage's mask, attribution, prediction.
 
     During training ``<directory>/epoch_003.png`` shows the validation split after epoch 3, counted from 0; after an
-    evaluation ``val.png`` or ``test.png`` shows that split. The same picture goes to wandb and TensorBoard where such a
-    logger is set. Only the first rank draws.
+    evaluation ``val.png`` or ``test.png`` shows that split. The same picture goes to TensorBoard, and its samples with
+    masks as overlays to wandb, where such a logger is set. Only the first rank draws.
 
     Args:
         directory: folder of the pictures.
@@ -67,14 +70,26 @@ class Gallery(Callback):
         with torch.no_grad(), trainer.precision_plugin.forward_context():
             prediction: Prediction = cast(Any, pl_module).explain_batch(move_data_to_device(batch, pl_module.device))
         title = f"{data.spec.name}, {split}" + (f", epoch {trainer.current_epoch}" if trainer.state.fn == "fit" else "")
-        picture = draw_gallery(gallery_rows(batch, prediction, data.spec), title)
+        rows = gallery_rows(batch, prediction, data.spec)
+        picture = draw_gallery(rows, title)
         with atomic_write(self.directory / f"{name}.png") as partial:
             picture.save(partial)
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image(f"gallery/{split}", np.asarray(picture), trainer.global_step, None, "HWC")
-            elif hasattr(logger, "log_image"):
-                logger.log_image(f"gallery/{split}", [picture])
+        runs = wandb_runs(trainer.loggers)
+        log_gallery(runs, split, rows, trainer.global_step)
+        if split == "test":
+            log_test_images(runs, rows, _epg(batch, prediction), trainer.global_step)
+
+
+def _epg(batch: Batch, prediction: Prediction) -> list[float]:
+    """Return the EPG of each image."""
+    attribution = prediction.attribution_at((batch["image"].shape[-2], batch["image"].shape[-1]))
+    if attribution is None:
+        return [math.nan] * len(batch["label"])
+    values: list[float] = energy_pointing_game(attribution.cpu(), batch["foreground"], reduction="none").tolist()
+    return values
 
 
 def choose_samples(dataset: Any, samples_per_group: int, max_rows: int = MAX_ROWS) -> list[int]:

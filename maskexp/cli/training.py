@@ -26,6 +26,7 @@ from maskexp.callbacks import (
     SeedSteps,
     WholeFileCheckpointIO,
 )
+from maskexp.callbacks.wandb_log import log_selected, mark_preempting, sync_command, wandb_runs
 from maskexp.cli.allocation import check_allocation
 from maskexp.cli.arguments import last_value, nested_nulls, take_values
 from maskexp.cli.checkpoint import checkpoint_facts, checkpoint_layer, is_selected, locate, run_directory
@@ -33,7 +34,7 @@ from maskexp.cli.config import Configuration, differences, first_nan, read_confi
 from maskexp.cli.errors import CommandError
 from maskexp.cli.layers import chosen_class, classes_first, stack
 from maskexp.cli.lightning_hooks import out_of_time, restoring_only
-from maskexp.cli.loggers import settle_wandb, with_csv_log
+from maskexp.cli.loggers import named_loggers, settle_loggers, with_csv_log
 from maskexp.cli.matrix import row_configuration
 from maskexp.cli.parser_errors import explain_parser_error
 from maskexp.cli.pretraining import train_first
@@ -42,7 +43,7 @@ from maskexp.cli.trust import trusted
 from maskexp.data import ImageDataModule
 from maskexp.evaluation import Chart, Evaluation, StandardMetrics
 from maskexp.methods import Method
-from maskexp.process import Interruption, defer_interruption, first_process, interruptible
+from maskexp.process import RESTART, Interruption, defer_interruption, first_process, interruptible
 from maskexp.results import RunDirectory, RunRecorder, print_summary, write_charts, write_table
 from maskexp.studies.study import is_study
 
@@ -98,6 +99,7 @@ def run(verb: str, args: Sequence[str]) -> int:
     configuration = stack(below, configuration, flags, str(origin))
     if not wants_help and "data" not in configuration.values and chosen_class(flags, "data") is None:
         configuration.merge({"data": {"class_path": "SyntheticBirds"}}, "the default")
+    flags = named_loggers(configuration, flags)
     TrainingCLI(verb, configuration, flags, home, checkpoint, below, ["maskexp", verb, *args])
     return 0
 
@@ -231,7 +233,7 @@ class TrainingCLI(LightningCLI):
             self.home = run_directory(method, data)
         self.directory = self.home
         self._makes_directory = first_process() and not self.home.path.exists()
-        settle_wandb(self.settings.trainer.logger, self.directory)
+        settle_loggers(self.settings.trainer.logger, self.directory)
         check_allocation(self.settings.trainer.num_nodes, self.settings.trainer.devices)
         config = {key: value for key, value in self.config_dump.items() if key not in COMMAND_ONLY_KEYS}
         seed = int(self.settings.seed_everything)
@@ -286,6 +288,7 @@ class TrainingCLI(LightningCLI):
             self.directory.discard_if_empty()
             if isinstance(error, Interruption):
                 error.advice = self._how_to_go_on()
+                mark_preempting(wandb_runs(self.trainer.loggers) if error.code == RESTART else ())
             raise
 
     def _how_to_go_on(self) -> str:
@@ -389,7 +392,13 @@ class TrainingCLI(LightningCLI):
         title = f"{data.spec.name} ({data.spec.variant})"
         if self.evaluator.evaluations:
             write_table(metrics, self.directory.evaluations / "table.csv")
-        print_summary(metrics, self._facts(checkpoint), title, data.notes, str(self.directory))
+        facts = self._facts(checkpoint)
+        batch = self.directory.read_env().get("global_batch_size")
+        print_summary(metrics, facts, title, data.notes, str(self.directory), global_batch_size=batch)
+        runs = wandb_runs(self.trainer.loggers)
+        log_selected(runs, metrics, facts, batch)
+        if command := sync_command(runs):
+            note(f"written offline; upload it by: {command}")
 
 
 def choices() -> dict[str, list[str]]:

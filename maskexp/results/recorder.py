@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from maskexp.callbacks.wandb_log import log_configuration, wandb_runs
 from maskexp.results.environment import describe_environment, now
 from maskexp.results.run_directory import RunDirectory
 from maskexp.types import required_datamodule
@@ -39,8 +41,10 @@ class RunRecorder(Callback):
     @rank_zero_only
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Hand the whole configuration to the loggers, which write it down when they begin."""
+        log_configuration(wandb_runs(trainer.loggers), self.config, self._started(trainer))
         for logger in trainer.loggers:
-            logger.log_hyperparams(self.config)
+            if not isinstance(logger, WandbLogger):
+                logger.log_hyperparams(self.config)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write down a new run, which has passed all checks that come before the first step."""
@@ -63,7 +67,9 @@ class RunRecorder(Callback):
         history = [*before.pop("earlier_starts", []), _without(before, "evaluations")] if before else []
         self.run.reopen()
         self.run.write_config(self.config)
-        self.run.update_env(self._environment(trainer) | {"ended": None, "earlier_starts": history})
+        self.run.update_env(self._started(trainer) | {"ended": None, "earlier_starts": history})
+        for each in wandb_runs(trainer.loggers):
+            self.run.keep_wandb_id(each.id)
 
     @rank_zero_only
     def record_measurement(self, trainer: Trainer, verb: str, checkpoint: Mapping[str, Any]) -> dict[str, float]:
@@ -97,12 +103,20 @@ class RunRecorder(Callback):
         self.run.update_env({"ended": now()})
         self.run.mark_done()
 
+    def _started(self, trainer: Trainer) -> dict[str, Any]:
+        return self._environment(trainer) | {"global_batch_size": global_batch_size(trainer)}
+
     def _environment(self, trainer: Trainer) -> dict[str, Any]:
         device = trainer.strategy.root_device
         environment = describe_environment(self.command, self.started, self.seed, trainer.world_size, device)
         data = required_datamodule(trainer, "RunRecorder")
         described = {"name": data.spec.name, "variant": data.spec.variant, "digest": data.digest, "notes": data.notes}
         return environment | {"data": described}
+
+
+def global_batch_size(trainer: Trainer) -> int:
+    """Return the samples of one step of the optimiser: of all processes and all accumulated batches together."""
+    return int(cast(Any, trainer).datamodule.batch_size * trainer.world_size * trainer.accumulate_grad_batches)
 
 
 def _without(entries: Mapping[str, Any], *names: str) -> dict[str, Any]:

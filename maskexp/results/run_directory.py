@@ -160,17 +160,25 @@ class RunDirectory:
         if self.path.is_dir():
             self.path.rmdir()
 
-    def wandb_id(self) -> str:
-        """Return the id under which wandb knows this run, made when it is first asked for."""
+    def wandb_id(self) -> str | None:
+        """Return the id under which wandb knows this run, None if it does not know it yet."""
         if not self.wandb_id_file.is_file():
-            with atomic_write(self.wandb_id_file) as partial:
-                partial.write_text(secrets.token_hex(4), encoding="utf-8")
+            return None
         identity = self.wandb_id_file.read_text(encoding="utf-8").strip()
         if not re.fullmatch(r"\w{4,64}", identity):
             raise RunDirectoryError(
                 f"{self.wandb_id_file} is damaged: {identity!r} is no id of wandb's; delete the file"
             )
         return identity
+
+    def new_wandb_id(self) -> str:
+        """Return an id that no run has yet."""
+        return secrets.token_hex(4)
+
+    def keep_wandb_id(self, identity: str) -> None:
+        """Write down the id under which wandb knows this run, so that a resumption goes on with it."""
+        with atomic_write(self.wandb_id_file) as partial:
+            partial.write_text(identity, encoding="utf-8")
 
 
 def _number(key: str, value: float) -> float | int | None:

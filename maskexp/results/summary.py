@@ -42,6 +42,7 @@ def print_summary(
     notes: Sequence[str] = (),
     run: str | None = None,
     console: Console | None = None,
+    global_batch_size: int | None = None,
 ) -> None:
     """Print metrics as one table, below it what they were measured with.
 
@@ -51,6 +52,7 @@ def print_summary(
         data: name and variant of the data.
         notes: what the data has to say in every output.
         run: directory that holds the numbers.
+        global_batch_size: samples of one step of the training, on all processes together.
         console: where to print; standard output if None.
     """
     console = console or Console(soft_wrap=True)
@@ -64,6 +66,8 @@ def print_summary(
     console.print(escape(data), style="bold")
     console.print(table)
     console.print(f"checkpoint  {escape(describe_checkpoint(checkpoint))}")
+    if global_batch_size is not None:
+        console.print(f"batch       {global_batch_size} images a step, on all processes together")
     for note in notes:
         console.print(f"note        {escape(note)}")
     if run is not None:

@@ -90,8 +90,9 @@ def test_done_is_taken_away_when_the_run_goes_on(tmp_path: Path) -> None:
 
 def test_wandb_keeps_one_id(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
-    identity = run.wandb_id()
-    assert RunDirectory(tmp_path).wandb_id() == identity
+    assert run.wandb_id() is None
+    run.keep_wandb_id(run.new_wandb_id())
+    assert RunDirectory(tmp_path).wandb_id() == run.wandb_id()
     run.wandb_id_file.write_text("no id/at all")
     with pytest.raises(RunDirectoryError, match=r"wandb_id\.txt is damaged"):
         run.wandb_id()
