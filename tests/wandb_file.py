@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from wandb.proto import wandb_internal_pb2 as protocol
 
 BLOCK, HEADER = 32768, struct.Struct("<IHB")
 
@@ -31,10 +34,17 @@ class OfflineRun:
     preempting: bool = False
 
 
-def read_offline_run(folder: Path) -> OfflineRun:
-    """Return what ``offline-run-DATE-ID`` holds."""
-    from wandb.proto import wandb_internal_pb2 as protocol
+def read_offline_run(folder: Path, timeout: float = 20.0) -> OfflineRun:
+    """Return what ``offline-run-DATE-ID`` holds; wandb's own process may still be writing when the run has finished."""
+    deadline = time.monotonic() + timeout
+    while True:
+        found = _read(folder)
+        if found.exit_code is not None or time.monotonic() > deadline:
+            return found
+        time.sleep(0.1)
 
+
+def _read(folder: Path) -> OfflineRun:
     (path,) = folder.glob("*.wandb")
     found = OfflineRun()
     for raw in _records(path.read_bytes()):

@@ -33,9 +33,10 @@ TABLE = ("image", "mask", "group", "label", "prediction", "probability", "correc
 
 
 def wandb_runs(loggers: Iterable[Any]) -> list[Any]:
-    """Return the wandb runs behind a trainer's loggers, on the first rank."""
+    """Return the wandb runs behind a trainer's loggers that have begun, on the first rank."""
     first = getattr(rank_zero_only, "rank", 0) == 0
-    return [logger.experiment for logger in loggers if first and isinstance(logger, WandbLogger)]
+    begun = (logger for logger in loggers if isinstance(logger, WandbLogger) and logger._experiment is not None)
+    return [logger.experiment for logger in begun if first]
 
 
 def typed_keys(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
