@@ -38,7 +38,7 @@ def fit(method: str, processes: int, run: RunDirectory, *more: str) -> int:
         *METHODS[method],
         *("--model.backbone=test_resnet", "--model.weights=null", "--data=SyntheticBirds", "--data.image_size=32"),
         *(f"--data.train_size={STEPS * BATCH * processes}", "--data.val_size=9", "--data.test_size=12"),
-        *(f"--data.batch_size={BATCH}", "--data.photometric=0.5", f"--trainer.max_epochs={EPOCHS}"),
+        *(f"--data.batch_size={BATCH}", "--data.train_transform.photometric=0.5", f"--trainer.max_epochs={EPOCHS}"),
         *("--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--gallery.every_n_epochs=0"),
         *([f"--trainer.devices={processes}", "--trainer.strategy=ddp"] if processes > 1 else []),
         *(f"--run_dir={run}", *more),

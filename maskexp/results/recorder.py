@@ -116,7 +116,8 @@ class RunRecorder(Callback):
 
 def global_batch_size(trainer: Trainer) -> int:
     """Return the samples of one step of the optimiser: of all processes and all accumulated batches together."""
-    return int(cast(Any, trainer).datamodule.batch_size * trainer.world_size * trainer.accumulate_grad_batches)
+    data: Any = required_datamodule(trainer, "RunRecorder")
+    return int(data.batch_size * trainer.world_size * trainer.accumulate_grad_batches)
 
 
 def _without(entries: Mapping[str, Any], *names: str) -> dict[str, Any]:

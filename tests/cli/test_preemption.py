@@ -15,7 +15,7 @@ from maskexp.results import RunDirectory
 from tests.cli.conftest import SMALL, Command
 from tests.cli.test_resume import ROOT, assert_same_training, content
 
-RANDOM = ["--data.photometric=0.5", "--trainer.max_epochs=3", "--gallery.every_n_epochs=0"]
+RANDOM = ["--data.train_transform.photometric=0.5", "--trainer.max_epochs=3", "--gallery.every_n_epochs=0"]
 METHODS = {
     "ERM": ["--model=ERM"],
     "AIM": ["--model=AIM", "--model.anneal_fraction=1.0", "--model.gumbel=softmax2"],
@@ -158,6 +158,6 @@ def test_without_a_checkpoint_the_same_command_is_the_way_on(
     run = RunDirectory(tmp_path / "run")
     left = maskexp(*flags(run, "ERM", *kill("SIGTERM", "fit_start")))
     assert left.code == 75
-    assert left.complaint.startswith("stopped by SIGTERM; there is no checkpoint yet: start the same command again")
-    assert not list(run.path.rglob("hpc_ckpt*"))
-    assert maskexp(*flags(run, "ERM", "--ckpt_path=last", "--trainer.callbacks=null")).code == 0
+    assert left.complaint == "stopped by SIGTERM; start the same command again"
+    assert not run.path.exists()
+    assert maskexp(*flags(run, "ERM")).code == 0
