@@ -74,7 +74,7 @@ def main(
             hits += int((prediction.logits.argmax(dim=1) == batch["label"]).sum())
             evaluation.update(subject, batch, prediction)
             seen = first + len(batch["label"])
-            found = {key: value.item() for key, value in evaluation.compute().items()}
+            found = {str(key): value.item() for key, value in evaluation.compute().items()}
             found |= {"correct": hits, "photographs": seen, "cpu_seconds": round(time.process_time() - begin)}
             # After each batch: a run that is stopped leaves what it has found.
             Path(out, "metrics.json").write_text(json.dumps(found, indent=1) + "\n")

@@ -18,6 +18,8 @@ LARGEST_SIDE = 1 << 14
 """Pixels of an image that reaches a network."""
 _NAMES = ("class_names", "attribute_names", "group_names")
 Interpolation = Literal["nearest", "bilinear"]
+OWN = "own"
+"""Name of the map by which a method itself explains its predictions."""
 
 __all__ = [
     "Batch",
@@ -59,11 +61,13 @@ class Prediction:
 
     Attributes:
         logits: ``(B, K)`` class scores before the softmax.
-        attribution: ``(B, 1, h, w)`` float in [0, 1], the map that explains the prediction. For a network with masks
-            it is the mask that took part in the prediction; None for a plain classifier.
+        attributions: maps ``(B, 1, h, w)`` float in [0, 1] by name. ``own`` is what the method itself explains the
+            prediction by: for a network with masks the mask that took part in it, for a plain classifier nothing until
+            a map is computed after the fact (:func:`maskexp.attribution.add_attributions`). The others are named as
+            they are registered in :mod:`maskexp.attribution`.
         masks: one ``(B, 1, h, w)`` mask per masked stage, in the order that the network's ``forward`` states.
-        interpolation: how ``attribution`` and ``masks`` extend from their grid to pixels: ``nearest`` for the
-            cells of a binary mask, ``bilinear`` for a smooth map.
+        interpolation: how the own attribution and ``masks`` extend from their grid to pixels: ``nearest`` for the
+            cells of a binary mask, ``bilinear`` for a smooth map. All other maps are smooth.
         features: ``(B, C, h, w)`` the last spatial map before pooling, from which Grad-CAM is computed.
         visible: ``(B, 1, H, W)`` bool, the pixels that the network was shown where the method hid the others in
             evaluation; None if it saw whole images.
@@ -71,16 +75,27 @@ class Prediction:
     """
 
     logits: Tensor
-    attribution: Tensor | None = None
+    attributions: dict[str, Tensor] = field(default_factory=dict)
     masks: tuple[Tensor, ...] = ()
     interpolation: Interpolation = "bilinear"
     features: Tensor | None = None
     visible: Tensor | None = None
     extras: dict[str, Tensor | tuple[Tensor, ...]] = field(default_factory=dict)
 
-    def attribution_at(self, size: tuple[int, int]) -> Tensor | None:
-        """Return the attribution on a ``size`` pixel grid as ``(B, 1, H, W)`` float32, or None where there is none."""
-        return None if self.attribution is None else resize_map(self.attribution, size, self.interpolation)
+    @property
+    def attribution(self) -> Tensor | None:
+        """The method's own attribution, ``attributions["own"]``, or None where there is none."""
+        return self.attributions.get(OWN)
+
+    def attribution_at(self, size: tuple[int, int], name: str = OWN) -> Tensor | None:
+        """Return a map on a ``size`` pixel grid as ``(B, 1, H, W)`` float32, or None where there is none.
+
+        Args:
+            size: (height, width) in pixels.
+            name: of the map.
+        """
+        found = self.attributions.get(name)
+        return None if found is None else resize_map(found, size, self.interpolation if name == OWN else "bilinear")
 
 
 def resize_map(values: Tensor, size: tuple[int, int], interpolation: Interpolation) -> Tensor:

@@ -40,8 +40,8 @@ def test_groups_must_be_labels_times_attributes() -> None:
 
 def test_attribution_extends_to_pixels_as_the_prediction_says() -> None:
     cells = torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]])
-    binary = Prediction(torch.zeros(1, 2), cells, interpolation="nearest").attribution_at((4, 4))
-    smooth = Prediction(torch.zeros(1, 2), cells).attribution_at((4, 4))
+    binary = Prediction(torch.zeros(1, 2), {"own": cells}, interpolation="nearest").attribution_at((4, 4))
+    smooth = Prediction(torch.zeros(1, 2), {"own": cells}).attribution_at((4, 4))
     assert binary is not None
     assert smooth is not None
     assert binary.sum() == 4

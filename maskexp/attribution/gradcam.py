@@ -2,41 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import torch
 from torch import Tensor
 
+from maskexp.attribution.registry import GRAD_CAM, ExplainableNetwork, register_attribution
 
-class SpatialClassifier(Protocol):
-    """A network that Grad-CAM can explain: it can finish a prediction from its last spatial features."""
-
-    def classify(self, features: Tensor) -> Tensor:
-        """Return logits ``(B, K)`` for the features of a prediction."""
-        ...
-
-    def as_map(self, features: Tensor) -> Tensor:
-        """Lay features, or their gradient, out as ``(B, C, h, w)``."""
-        ...
+__all__ = ["grad_cam"]
 
 
-def grad_cam(network: SpatialClassifier, features: Tensor, target: Tensor) -> Tensor:
+@register_attribution(GRAD_CAM, title="Grad-CAM")
+def grad_cam(network: ExplainableNetwork, images: Tensor, target: Tensor, features: Tensor | None = None) -> Tensor:
     r"""Return :math:`\mathrm{ReLU}(\sum_c \alpha_c A_c)`, :math:`\alpha_c` the mean gradient of the target's logit.
 
-    Only the layers behind the features run again, with gradients on even inside ``torch.inference_mode``. No
-    parameter collects a gradient.
+    Where the features are given, only the layers behind them run again, with gradients on even inside
+    ``torch.inference_mode``. No parameter collects a gradient.
 
     Args:
         network: the classifier, in evaluation mode.
-        features: ``Prediction.features`` of the images, any layout that ``network.as_map`` understands.
+        images: ``(B, 3, H, W)`` float in [0, 1].
         target: ``(B,)`` int64 class to explain.
+        features: ``Prediction.features`` of the images, any layout that ``network.as_map`` understands; computed if
+            None.
 
     Returns:
         ``(B, 1, h, w)`` float32 in [0, 1], each map divided by its own maximum; a map without positive evidence is 0.
 
+    Raises:
+        ValueError: if the network returns no spatial features.
+
     Source:
         Selvaraju et al., "Grad-CAM", ICCV 2017, eqs. 1 and 2. The division by the maximum is ours; EPG does not see it.
     """
+    if features is None:
+        with torch.no_grad():
+            features = network(images).features
+    if features is None:
+        raise ValueError(f"{type(network).__name__} returns no last spatial features, from which Grad-CAM is computed")
     with torch.inference_mode(False), torch.enable_grad():
         leaf = features.detach().clone().requires_grad_(True)
         score = network.classify(leaf).gather(1, target.clone()[:, None]).sum()

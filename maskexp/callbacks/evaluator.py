@@ -9,6 +9,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from maskexp.evaluation import Chart, Evaluation, StandardMetrics
+from maskexp.evaluation.keys import ResultKey
 from maskexp.metrics.functional.inputs import to_real
 from maskexp.types import Batch, Prediction
 
@@ -115,15 +116,15 @@ class Evaluator(Callback):
                 evaluation.update(method, batch, prediction)
 
     def _report(self, split: Split, pl_module: LightningModule) -> None:
-        values: dict[str, Tensor] = {}
+        values: dict[ResultKey, Tensor] = {}
         self.charts = []
         for evaluation in self._counted[split]:
             answers = evaluation.compute()
             if twice := sorted(values.keys() & answers.keys()):
-                raise ValueError(f"two evaluations answer {', '.join(twice)}; name each evaluation once")
+                raise ValueError(f"two evaluations answer {', '.join(map(str, twice))}; name each evaluation once")
             values |= answers
             self.charts += evaluation.charts()
             if split == "val" and evaluation.needs_validation:
                 evaluation.calibrate()
             evaluation.reset()
-        pl_module.log_dict({f"{split}/{name}": to_real(value) for name, value in values.items()}, rank_zero_only=False)
+        pl_module.log_dict({f"{split}/{key}": to_real(value) for key, value in values.items()}, rank_zero_only=False)

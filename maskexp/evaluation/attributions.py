@@ -1,31 +1,56 @@
-"""The maps that every evaluation judges: the method's own and Grad-CAM, beside controls that know nothing."""
+"""The maps that an evaluation judges, by name: the method's own, Grad-CAM and whatever else is registered."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 from torch import Tensor
 
-from maskexp.types import Batch, DataSpec, Prediction, resize_map
+from maskexp.attribution import add_attributions
+from maskexp.evaluation.base import ExplainableClassifier
+from maskexp.evaluation.subsets import every_nth
+from maskexp.types import Batch, DataSpec, Prediction
 
-__all__ = ["OWN_MAPS", "image_size", "maps_of", "require_foreground"]
-
-OWN_MAPS = ("", "_grad_cam")
-"""Suffixes of the keys for the method's own attribution and for Grad-CAM, which is the same map for every method."""
+__all__ = ["image_size", "maps_of", "require_foreground"]
 
 
-def maps_of(prediction: Prediction, size: tuple[int, int]) -> dict[str, Tensor]:
-    """Return the method's own attribution and Grad-CAM by :data:`OWN_MAPS`, in pixels, ``(B, 1, H, W)`` float32.
+def maps_of(
+    classifier: ExplainableClassifier, batch: Batch, prediction: Prediction, maps: Sequence[str], every: int = 1
+) -> dict[str, Tensor]:
+    """Return maps of the labelled class by name, in pixels, ``(B, 1, H, W)`` float32.
+
+    A map that the prediction lacks is computed, and kept in the prediction for the evaluations that follow.
+
+    Args:
+        classifier: that made the prediction.
+        batch: images and truth.
+        prediction: for all images of the batch.
+        maps: names of maps.
+        every: return the maps of rows of the split that are a multiple of this.
 
     Raises:
-        ValueError: if the prediction has none.
+        ValueError: if the prediction has no features to compute a map from.
     """
-    own, cam = prediction.attribution_at(size), prediction.extras.get("grad_cam")
-    if own is None or cam is None:
+    missing = [name for name in maps if name not in prediction.attributions]
+    if missing and prediction.features is None:
         raise ValueError(
-            "the prediction has no attribution or no Grad-CAM; the network has to return its last spatial features"
+            f"the prediction has no {' or '.join(missing)}; the network has to return its last spatial features"
         )
-    return {"": own, "_grad_cam": resize_map(cast(Tensor, cam), size, "bilinear")}
+    explained = prediction if every == 1 else _rows(prediction, batch["index"] % every == 0)
+    chosen = every_nth(batch, every)
+    add_attributions(explained, classifier.network, chosen["image"], chosen["label"], maps)
+    return {name: cast(Tensor, explained.attribution_at(image_size(batch), name)) for name in maps}
+
+
+def _rows(prediction: Prediction, rows: Tensor) -> Prediction:
+    """Return logits, features and maps of some images, so that no map is computed for the others."""
+    return Prediction(
+        prediction.logits[rows],
+        {name: values[rows] for name, values in prediction.attributions.items()},
+        interpolation=prediction.interpolation,
+        features=None if prediction.features is None else prediction.features[rows],
+    )
 
 
 def image_size(batch: Batch) -> tuple[int, int]:

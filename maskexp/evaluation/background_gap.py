@@ -7,6 +7,7 @@ from torch import Tensor
 
 from maskexp.evaluation.base import Evaluation, ExplainableClassifier
 from maskexp.evaluation.imagenet9_variants import ImageNet9Variants
+from maskexp.evaluation.keys import ResultKey
 from maskexp.metrics import BGGap
 from maskexp.models.network import Network
 from maskexp.types import Batch, DataSpec, Prediction
@@ -44,6 +45,6 @@ class BackgroundGap(Evaluation):
             foreign = torch.full_like(pictures["label"], variant == RAND, dtype=torch.bool)
             self.gap.update(classifier(pictures["image"]).logits, pictures["label"], foreign)
 
-    def compute(self) -> dict[str, Tensor]:
+    def compute(self) -> dict[ResultKey, Tensor]:
         """Return ``background/<name>`` for all that :class:`~maskexp.metrics.BGGap` says."""
-        return {f"background/{name}": value for name, value in self.gap.compute().items()}
+        return {ResultKey("background", name): value for name, value in self.gap.compute().items()}

@@ -10,6 +10,7 @@ from typing import Protocol
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from maskexp.evaluation.keys import ResultKey
 from maskexp.models.network import Network
 from maskexp.types import Batch, DataSpec, Prediction
 
@@ -29,13 +30,13 @@ class ExplainableClassifier(Protocol):
         ...
 
     def explain(self, images: Tensor, target: Tensor | None = None) -> Prediction:
-        """Return the prediction with an attribution, and Grad-CAM of ``target`` under ``extras["grad_cam"]``."""
+        """Return the prediction with the attributions ``own`` and ``grad_cam``, the latter of ``target``."""
         ...
 
 
 @dataclass(frozen=True)
 class Chart:
-    """What stands behind a number, for a picture and a table: lines over an axis, or groups of bars.
+    """What stands behind a number, for a figure and a table: lines over an axis, or groups of bars.
 
     Attributes:
         name: of the file, e.g. ``missingness/accuracy``.
@@ -93,8 +94,8 @@ class Evaluation(nn.Module, ABC):
         """
 
     @abstractmethod
-    def compute(self) -> dict[str, Tensor]:
-        """Return scalars by name, over every rank; parts of a name are separated by ``/``."""
+    def compute(self) -> dict[ResultKey, Tensor]:
+        """Return scalars by evaluation, metric and map, over every rank."""
 
     def charts(self) -> list[Chart]:
         """Return what should be plotted, over every rank; called after :meth:`compute`, before :meth:`reset`."""

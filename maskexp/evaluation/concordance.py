@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from maskexp.evaluation.base import Chart, Evaluation, ExplainableClassifier
-from maskexp.evaluation.input_masking import input_maskings
+from maskexp.evaluation.keys import ResultKey
 from maskexp.evaluation.penultimate_features import PenultimateFeatures
 from maskexp.evaluation.subsets import check_every, check_some, every_nth
+from maskexp.masking.inputs import create_input_maskings
 from maskexp.metrics.similarity_shift import SimilarityShift
 from maskexp.models.network import Network
 from maskexp.types import Batch, DataSpec, Prediction
@@ -55,7 +56,7 @@ class Concordance(Evaluation):
         check_some(scales=scales)
         if not all(0 < scale < 1 for scale in scales):
             raise ValueError(f"scales are {list(scales)}; each must be larger than 0 and smaller than 1")
-        self.hiding = input_maskings(hiding)
+        self.hiding = create_input_maskings(hiding)
         self.scales, self.every = tuple(scales), every
         self.shifts = nn.ModuleDict()
 
@@ -76,27 +77,27 @@ class Concordance(Evaluation):
             alone = [self.features(hiding, *one) for one in smaller]
             cast(SimilarityShift, self.shifts[name]).update(whole, torch.stack(alone, dim=1))
 
-    def compute(self) -> dict[str, Tensor]:
+    def compute(self) -> dict[ResultKey, Tensor]:
         """Return mean changes of the cosine.
 
         Returns:
             ``concordance/<hiding>/<scale in percent>`` and ``concordance/<hiding>``, the mean over the scales;
             ``concordance/n``, the number of images.
         """
-        values: dict[str, Tensor] = {}
+        values: dict[ResultKey, Tensor] = {}
         for name, metric in self.shifts.items():
             result = cast(SimilarityShift, metric).compute()
-            values["concordance/n"] = result["n"]
-            values[f"concordance/{name}"] = result["mean"].mean()
+            values[ResultKey("concordance", "n")] = result["n"]
+            values[ResultKey("concordance", name)] = result["mean"].mean()
             for scale, mean in zip(self.scales, result["mean"].reshape(-1), strict=True):
-                values[f"concordance/{name}/{100 * scale:g}"] = mean
+                values[ResultKey("concordance", f"{name}/{100 * scale:g}")] = mean
         return values
 
     def charts(self) -> list[Chart]:
         """Return the change over the scale, one line a way of hiding."""
         values = self.compute()
         series = {
-            name: [values[f"concordance/{name}/{100 * scale:g}"].item() for scale in self.scales]
+            name: [values[ResultKey("concordance", f"{name}/{100 * scale:g}")].item() for scale in self.scales]
             for name in self.hiding
         }
         return [

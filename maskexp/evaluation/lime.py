@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from maskexp.attribution import lime_weights, paint_segments, random_designs
 from maskexp.attribution.segments import create_segmenter, segment_counts
 from maskexp.evaluation.base import Chart, Evaluation, ExplainableClassifier
-from maskexp.evaluation.input_masking import input_maskings
+from maskexp.evaluation.keys import ResultKey
 from maskexp.evaluation.paired_comparisons import chart_of_rivals, results_of
 from maskexp.evaluation.subsets import check_every, check_some, every_nth, select, with_foreground
-from maskexp.masking.inputs import create_input_masking
+from maskexp.masking.inputs import create_input_masking, create_input_maskings
 from maskexp.metrics.functional.inputs import real_dtype
 from maskexp.metrics.paired_comparison import PairedComparison
 from maskexp.models.network import Network
@@ -79,7 +79,7 @@ class LimeComparison(Evaluation):
         check_some(segments=segments)
         if samples < 2 or top < 1:
             raise ValueError(f"samples and top are {samples} and {top}; LIME needs at least 2 samples, and 1 segment")
-        self.hiding = input_maskings(hiding)
+        self.hiding = create_input_maskings(hiding)
         self.segmenters = {name: create_segmenter(name) for name in segments}
         self.samples, self.top, self.every, self.seed = samples, top, every, seed
         self.ablation = create_input_masking(ablation)
@@ -108,7 +108,7 @@ class LimeComparison(Evaluation):
                 if f"{name}/{score}" in self.comparisons:
                     cast(PairedComparison, self.comparisons[f"{name}/{score}"]).update(values)
 
-    def compute(self) -> dict[str, Tensor]:
+    def compute(self) -> dict[ResultKey, Tensor]:
         """Return means and win rates.
 
         Returns:
@@ -116,15 +116,15 @@ class LimeComparison(Evaluation):
             ``…/ablation_win_rate``; ``lime/n``, the images that were explained, and ``lime/n_foreground``, those of
             them with a foreground.
         """
-        values: dict[str, Tensor] = {}
+        values: dict[ResultKey, Tensor] = {}
         for key, result in results_of(self.comparisons).items():
             segments, score = key.split("/")
-            values["lime/n_foreground" if score in ON_FOREGROUND else "lime/n"] = result["n"][0]
+            values[ResultKey("lime", "n_foreground" if score in ON_FOREGROUND else "n")] = result["n"][0]
             for i, hiding in enumerate(self.hiding):
-                values[f"lime/{segments}/{hiding}/{score}"] = result["mean"][i]
+                values[ResultKey("lime", f"{segments}/{hiding}/{score}")] = result["mean"][i]
                 if score != "ablation_acc":
                     rate = f"{score.removesuffix('_probability')}_win_rate"
-                    values[f"lime/{segments}/{hiding}/{rate}"] = result["win_rate"][i]
+                    values[ResultKey("lime", f"{segments}/{hiding}/{rate}")] = result["win_rate"][i]
         return values
 
     def charts(self) -> list[Chart]:

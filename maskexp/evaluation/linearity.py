@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from maskexp.attribution.segments import Patches, segment_counts
 from maskexp.evaluation.base import Chart, Evaluation, ExplainableClassifier
-from maskexp.evaluation.input_masking import input_maskings
+from maskexp.evaluation.keys import ResultKey
 from maskexp.evaluation.paired_comparisons import chart_of_rivals, results_of
 from maskexp.evaluation.penultimate_features import PenultimateFeatures
 from maskexp.evaluation.subsets import check_every, check_some, every_nth
+from maskexp.masking.inputs import create_input_maskings
 from maskexp.metrics.functional.inputs import to_real
 from maskexp.metrics.paired_comparison import PairedComparison
 from maskexp.models.network import Network
@@ -65,7 +66,7 @@ class Linearity(Evaluation):
         check_some(sizes=sizes)
         if patches < 2:
             raise ValueError(f"patches is {patches}; a sum needs at least 2")
-        self.hiding = input_maskings(hiding)
+        self.hiding = create_input_maskings(hiding)
         self.segmenters = {f"patches{size}": Patches(size) for size in sizes}
         self.patches, self.every, self.seed = patches, every, seed
         self.comparisons = nn.ModuleDict()
@@ -108,21 +109,21 @@ class Linearity(Evaluation):
             for row, score in zip(table, SCORES, strict=True):
                 cast(PairedComparison, self.comparisons[f"{name}/{score}"]).update(row)
 
-    def compute(self) -> dict[str, Tensor]:
+    def compute(self) -> dict[ResultKey, Tensor]:
         """Return means, and how often a way of hiding is the most linear.
 
         Returns:
             ``linearity/<patches>/<hiding>/residual``, ``…/cosine``, ``…/feature_norm``, ``…/residual_win_rate`` and
             ``…/cosine_win_rate``; ``linearity/<patches>/n``, the number of images.
         """
-        values: dict[str, Tensor] = {}
+        values: dict[ResultKey, Tensor] = {}
         for key, result in results_of(self.comparisons).items():
             segments, score = key.split("/")
-            values[f"linearity/{segments}/n"] = result["n"][0]
+            values[ResultKey("linearity", f"{segments}/n")] = result["n"][0]
             for i, hiding in enumerate(self.hiding):
-                values[f"linearity/{segments}/{hiding}/{score}"] = result["mean"][i]
+                values[ResultKey("linearity", f"{segments}/{hiding}/{score}")] = result["mean"][i]
                 if score != "feature_norm":
-                    values[f"linearity/{segments}/{hiding}/{score}_win_rate"] = result["win_rate"][i]
+                    values[ResultKey("linearity", f"{segments}/{hiding}/{score}_win_rate")] = result["win_rate"][i]
         return values
 
     def charts(self) -> list[Chart]:

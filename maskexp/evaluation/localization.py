@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from maskexp.evaluation.attributions import OWN_MAPS, image_size, maps_of, require_foreground
+from maskexp.attribution import DEFAULT_MAPS, map_title, validated_maps
+from maskexp.evaluation.attributions import maps_of, require_foreground
 from maskexp.evaluation.base import Chart, Evaluation, ExplainableClassifier
+from maskexp.evaluation.keys import ResultKey
 from maskexp.metrics import (
     CONTROLS,
     EnergyPointingGame,
@@ -25,49 +28,47 @@ from maskexp.metrics.functional.legacy_comet import validated_edges
 from maskexp.metrics.functional.max_box_accuracy import threshold_grid
 from maskexp.metrics.functional.pointing_game import validated_tolerance
 from maskexp.models.network import Network
-from maskexp.types import Batch, DataSpec, Prediction
+from maskexp.types import OWN, Batch, DataSpec, Prediction
 
 __all__ = ["LegacyCometLocalization", "Localization"]
 
-ROWS = (*OWN_MAPS, *(f"_{control}" for control in CONTROLS))
-IN_WORDS = {row: row.strip("_").replace("_", " ") for row in ROWS} | {"": "own attribution", "_grad_cam": "Grad-CAM"}
 
+class _JudgedMaps(Evaluation):
+    """Metrics of each map, and of the controls that have to stand beside them."""
 
-class _Rows(Evaluation):
-    """Metrics of the method's own attribution, of Grad-CAM, and of the controls that have to stand beside them."""
-
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, maps: Sequence[str], seed: int = 0) -> None:
         super().__init__()
-        self.seed = seed
-        self.rows = nn.ModuleDict()
+        self.explaining, self.seed = validated_maps(maps), seed
+        self.maps = (*self.explaining, *CONTROLS)
+        self.judged = nn.ModuleDict()
 
     @torch.no_grad()
     def update(self, classifier: ExplainableClassifier, batch: Batch, prediction: Prediction) -> None:
-        """Count a batch: all rows are compared with the same foregrounds."""
+        """Count a batch: all maps are compared with the same foregrounds."""
         foreground = batch["foreground"]
-        maps = maps_of(prediction, image_size(batch))
+        maps = maps_of(classifier, batch, prediction, self.explaining)
         for control in CONTROLS:
-            maps[f"_{control}"] = control_attribution(control, foreground, batch["index"], seed=self.seed)
-        for row, attribution in maps.items():
-            for metric in self.metrics(row).values():
+            maps[control] = control_attribution(control, foreground, batch["index"], seed=self.seed)
+        for name, attribution in maps.items():
+            for metric in self.metrics(name).values():
                 label = {"label": batch["label"]} if isinstance(metric, PointingGame) else {}
                 metric.update(attribution, foreground, batch["has_foreground"], **label)
 
-    def metrics(self, row: str) -> dict[str, Metric]:
-        """Return the metrics of one row by name."""
-        return cast(dict[str, Metric], dict(cast(nn.ModuleDict, self.rows[f"row{row}"]).items()))
+    def metrics(self, name: str) -> dict[str, Metric]:
+        """Return the metrics of one map by their names."""
+        return cast(dict[str, Metric], dict(cast(nn.ModuleDict, self.judged[name]).items()))
 
-    def create(self, row: str, metrics: dict[str, Metric]) -> None:
-        """Set the metrics of one row."""
-        self.rows[f"row{row}"] = nn.ModuleDict(metrics)
+    def create(self, make: Callable[[str], dict[str, Metric]]) -> None:
+        """Set the metrics of each map."""
+        self.judged = nn.ModuleDict({name: nn.ModuleDict(make(name)) for name in self.maps})
 
 
-class Localization(_Rows):
-    """How well attributions find the foreground: every measure, for the method, Grad-CAM and the controls.
+class Localization(_JudgedMaps):
+    """How well attributions find the foreground: every measure, for each map and the controls.
 
-    Keys are ``localization/<metric>`` for the method's own attribution, ``…_grad_cam`` for Grad-CAM, and ``…_random``,
-    ``…_centred_gaussian``, ``…_constant`` and ``…_ground_truth`` for the controls, without which none of the numbers
-    can be read. The metrics, higher is better for all, are
+    Keys are ``localization/<metric>`` for the method's own attribution, ``…_<map>`` for the other maps, and
+    ``…_random``, ``…_centred_gaussian``, ``…_constant`` and ``…_ground_truth`` for the controls, without which none of
+    the numbers can be read. The metrics, higher is better for all, are
 
     * ``epg``: energy pointing game;
     * ``pxap``: pixel average precision, pooled, 1000 bins; ``pxap_fine`` with 65536; ``pxap_image``, the mean over
@@ -82,9 +83,10 @@ class Localization(_Rows):
     of these is in :class:`LegacyCometLocalization`.
 
     Args:
+        maps: which maps are judged: ``own`` and those registered in :mod:`maskexp.attribution`.
         boxes: whether to compare boxes too; needs scipy, runs on the CPU, and takes seconds an image of 224 × 224
             pixels, most of them for the random control.
-        tolerance: of the pointing game in pixels (TorchRay: 15, which means little on pictures of 64 pixels).
+        tolerance: of the pointing game in pixels (TorchRay: 15, which means little on images of 64 pixels).
         seed: of the random control.
 
     Raises:
@@ -94,8 +96,10 @@ class Localization(_Rows):
 
     needs_validation = True
 
-    def __init__(self, boxes: bool = False, tolerance: float = 15, seed: int = 0) -> None:
-        super().__init__(seed)
+    def __init__(
+        self, maps: Sequence[str] = DEFAULT_MAPS, boxes: bool = False, tolerance: float = 15, seed: int = 0
+    ) -> None:
+        super().__init__(maps, seed)
         if boxes:
             threshold_grid(1)  # refuses now, rather than after the test has begun, if scipy is missing
         self.boxes, self.tolerance = boxes, validated_tolerance(tolerance)
@@ -104,7 +108,8 @@ class Localization(_Rows):
     def prepare(self, spec: DataSpec, network: Network) -> None:
         """Create the metrics; thresholds that were chosen on the validation split are kept."""
         require_foreground(spec, "Localization")
-        for row in ROWS:
+
+        def make(name: str) -> dict[str, Metric]:
             metrics: dict[str, Metric] = {
                 "epg": EnergyPointingGame(),
                 "pxap": PixelAveragePrecision(),
@@ -114,95 +119,108 @@ class Localization(_Rows):
                 "iou": IoUCurve(),
                 "pointing_game": PointingGame(spec.num_classes, tolerance=self.tolerance),
             }
-            if self.boxes:
-                metrics |= {"max_box_acc": MaxBoxAccuracy("v1"), "max_box_acc_v2": MaxBoxAccuracy("v2")}
-            self.create(row, metrics)
+            boxes: dict[str, Metric] = {"max_box_acc": MaxBoxAccuracy("v1"), "max_box_acc_v2": MaxBoxAccuracy("v2")}
+            return metrics | (boxes if self.boxes else {})
 
-    def compute(self) -> dict[str, Tensor]:
-        """Return ``localization/<metric><row>``, metric by metric.
+        self.create(make)
+
+    def compute(self) -> dict[ResultKey, Tensor]:
+        """Return ``localization/<metric>`` of each map, metric by metric.
 
         Raises:
             ValueError: if no image of the split has a foreground.
         """
-        images = cast(EnergyPointingGame, self.metrics("")["epg"]).summary()["epg_images"]
+        images = cast(EnergyPointingGame, self.metrics(self.maps[0])["epg"]).summary()["epg_images"]
         if images == 0:
             raise ValueError("Localization found no foreground in any image of this split; choose one with foregrounds")
-        values: dict[str, dict[str, Tensor]] = {}
-        for row in ROWS:
-            for name, metric in self.metrics(row).items():
-                answer = self._iou(row) if name == "iou" else metric.compute()
-                for key, value in (answer if isinstance(answer, dict) else {name: answer}).items():
-                    values.setdefault(key, {})[row] = value
-        by_name = {f"localization/{key}{row}": value for key, rows in values.items() for row, value in rows.items()}
-        return by_name | {"localization/images": images}
+        values: dict[str, dict[ResultKey, Tensor]] = {}
+        for judged in self.maps:
+            for metric_name, metric in self.metrics(judged).items():
+                answer = self._iou(judged) if metric_name == "iou" else metric.compute()
+                for name, value in (answer if isinstance(answer, dict) else {metric_name: answer}).items():
+                    values.setdefault(name, {})[ResultKey("localization", name, judged)] = value
+        by_metric = {key: value for found in values.values() for key, value in found.items()}
+        return by_metric | {ResultKey("localization", "images"): images}
 
     def charts(self) -> list[Chart]:
-        """Return the mean IoU over the threshold, one line a row."""
-        curves = {row: self._curve(row) for row in ROWS}
-        lines = {IN_WORDS[row]: iou.tolist() for row, (_, iou) in curves.items()}
-        return [Chart("localization/iou", "threshold of the attribution", "mean IoU", curves[""][0].tolist(), lines)]
+        """Return the mean IoU over the threshold, one line a map."""
+        curves = {name: self._curve(name) for name in self.maps}
+        lines = {map_title(name): iou.tolist() for name, (_, iou) in curves.items()}
+        thresholds = curves[self.maps[0]][0].tolist()
+        return [Chart("localization/iou", "threshold of the attribution", "mean IoU", thresholds, lines)]
 
     def calibrate(self) -> None:
-        """Choose the threshold of each row by its mean IoU on the validation split that has just been counted."""
-        best = {row: cast(IoUCurve, self.metrics(row)["iou"]).compute()["iou_best_threshold"] for row in ROWS}
-        self.thresholds = {row: threshold.item() for row, threshold in best.items()}
+        """Choose the threshold of each map by its mean IoU on the validation split that has just been counted."""
+        best = {name: cast(IoUCurve, self.metrics(name)["iou"]).compute()["iou_best_threshold"] for name in self.maps}
+        self.thresholds = {name: threshold.item() for name, threshold in best.items()}
 
-    def _curve(self, row: str) -> tuple[Tensor, Tensor]:
-        return cast(IoUCurve, self.metrics(row)["iou"]).curve()
+    def _curve(self, name: str) -> tuple[Tensor, Tensor]:
+        return cast(IoUCurve, self.metrics(name)["iou"]).curve()
 
-    def _iou(self, row: str) -> dict[str, Tensor]:
-        found: dict[str, Tensor] = cast(IoUCurve, self.metrics(row)["iou"]).compute()
+    def _iou(self, name: str) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = cast(IoUCurve, self.metrics(name)["iou"]).compute()
         if not self.thresholds:
             return found
-        thresholds, iou = self._curve(row)
-        chosen = (thresholds - self.thresholds[row]).abs().argmin()
+        thresholds, iou = self._curve(name)
+        chosen = (thresholds - self.thresholds[name]).abs().argmin()
         return {"iou_auc": found["iou_auc"], "iou": iou[chosen], "iou_threshold": thresholds[chosen]}
 
 
-class LegacyCometLocalization(_Rows):
+class LegacyCometLocalization(_JudgedMaps):
     """Localisation as the released code of COMET computes it, to be compared with its published tables and no other.
 
-    Keys are ``legacy_comet/pxap_<edges>`` and ``legacy_comet/iou_auc``, with the rows of :class:`Localization`. They
+    Keys are ``legacy_comet/pxap_<edges>`` and ``legacy_comet/iou_auc``, with the maps of :class:`Localization`. They
     leave out pixels with low scores, or are a mean IoU at a threshold picked by hand: never put them beside
     :class:`Localization`'s in one table; see :mod:`maskexp.metrics.functional.legacy_comet`.
 
     Args:
         edges: bins, of which the lowest is dropped (released code: 20 for COMET, 40 for its baselines).
         threshold: of the method's own attribution and the controls (released code: 0.9 for COMET).
-        grad_cam_threshold: of Grad-CAM (released code: 0.6).
+        grad_cam_threshold: of Grad-CAM (released code: 0.6) and of the other maps that are computed after the fact.
+        maps: which maps are judged: ``own`` and those registered in :mod:`maskexp.attribution`.
         seed: of the random control.
 
     Raises:
         ValueError: if there is no bin but the lowest.
     """
 
-    def __init__(self, edges: int = 20, threshold: float = 0.9, grad_cam_threshold: float = 0.6, seed: int = 0) -> None:
-        super().__init__(seed)
+    def __init__(
+        self,
+        edges: int = 20,
+        threshold: float = 0.9,
+        grad_cam_threshold: float = 0.6,
+        maps: Sequence[str] = DEFAULT_MAPS,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(maps, seed)
         self.edges = validated_edges(edges)
-        self.threshold = dict.fromkeys(ROWS, threshold) | {"_grad_cam": grad_cam_threshold}
+        after_the_fact = dict.fromkeys((name for name in self.explaining if name != OWN), grad_cam_threshold)
+        self.threshold = dict.fromkeys(self.maps, threshold) | after_the_fact
 
     def prepare(self, spec: DataSpec, network: Network) -> None:
         """Create the metrics."""
         require_foreground(spec, "LegacyCometLocalization")
-        for row in ROWS:
-            self.create(
-                row,
-                {
-                    f"pxap_{self.edges}": LegacyCometAveragePrecision(self.edges),
-                    "iou_auc": LegacyCometIoUAUC(self.threshold[row]),
-                },
-            )
+        self.create(
+            lambda name: {
+                f"pxap_{self.edges}": LegacyCometAveragePrecision(self.edges),
+                "iou_auc": LegacyCometIoUAUC(self.threshold[name]),
+            }
+        )
 
-    def compute(self) -> dict[str, Tensor]:
-        """Return ``legacy_comet/<metric><row>``, metric by metric.
+    def compute(self) -> dict[ResultKey, Tensor]:
+        """Return ``legacy_comet/<metric>`` of each map, metric by metric.
 
         Raises:
             ValueError: if no image of the split has a foreground.
         """
-        values = {(name, row): metric.compute() for row in ROWS for name, metric in self.metrics(row).items()}
-        if values["iou_auc", ""].isnan():
+        names = list(self.metrics(self.maps[0]))
+        values = {
+            ResultKey("legacy_comet", name, judged): self.metrics(judged)[name].compute()
+            for name in names
+            for judged in self.maps
+        }
+        if values[ResultKey("legacy_comet", "iou_auc", self.maps[0])].isnan():
             raise ValueError(
                 "LegacyCometLocalization found no foreground in any image of this split; choose one with foregrounds"
             )
-        names = list(self.metrics(""))
-        return {f"legacy_comet/{name}{row}": values[name, row] for name in names for row in ROWS}
+        return values

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from maskexp.evaluation.base import Chart, Evaluation, ExplainableClassifier
-from maskexp.evaluation.input_masking import input_maskings
+from maskexp.evaluation.keys import ResultKey
 from maskexp.evaluation.subsets import check_every, every_nth, select, with_foreground
+from maskexp.masking.inputs import create_input_maskings
 from maskexp.metrics.shape_leakage import ShapeLeakage
 from maskexp.models.network import Network
 from maskexp.types import Batch, DataSpec, Prediction
@@ -48,7 +49,7 @@ class MaskLeakage(Evaluation):
     ) -> None:
         super().__init__()
         check_every(every)
-        self.hiding = input_maskings(hiding)
+        self.hiding = create_input_maskings(hiding)
         self.every, self.more_than = every, more_than
         self.leakage = nn.ModuleDict()
         self.class_names: tuple[str, ...] = ()
@@ -75,7 +76,7 @@ class MaskLeakage(Evaluation):
             )
             cast(ShapeLeakage, self.leakage[name]).update(under_object, under_broken, batch["label"])
 
-    def compute(self) -> dict[str, Tensor]:
+    def compute(self) -> dict[ResultKey, Tensor]:
         """Return what each way of hiding leaks, over all images and for each class with enough of them.
 
         Returns:
@@ -84,16 +85,16 @@ class MaskLeakage(Evaluation):
             first three also as ``…/<quantity>/<class>``; ``mask_leakage/n``, the number of images.
         """
         computed = {name: cast(ShapeLeakage, metric).compute() for name, metric in self.leakage.items()}
-        values: dict[str, Tensor] = {}
+        values: dict[ResultKey, Tensor] = {}
         for name, metric in self.leakage.items():
             result = dict(computed[name])
-            values["mask_leakage/n"] = result.pop("n")
+            values[ResultKey("mask_leakage", "n")] = result.pop("n")
             if REFERENCE in computed and name != REFERENCE:
                 result["over_layer"] = result["acc_object"] - computed[REFERENCE]["acc_object"]
             for number, of_class in cast(ShapeLeakage, metric).per_class(self.more_than).items():
-                values[f"mask_leakage/n/{self.class_names[number]}"] = of_class.pop("n")
+                values[ResultKey("mask_leakage", f"n/{self.class_names[number]}")] = of_class.pop("n")
                 result |= {f"{key}/{self.class_names[number]}": value for key, value in of_class.items()}
-            values |= {f"mask_leakage/{name}/{key}": value for key, value in result.items()}
+            values |= {ResultKey("mask_leakage", f"{name}/{key}"): value for key, value in result.items()}
         return values
 
     def charts(self) -> list[Chart]:

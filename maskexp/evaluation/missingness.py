@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from maskexp.attribution.segments import create_segmenter, segment_counts
 from maskexp.evaluation.base import Chart, Evaluation, ExplainableClassifier
-from maskexp.evaluation.input_masking import input_maskings
+from maskexp.evaluation.keys import ResultKey
 from maskexp.evaluation.subsets import check_every, check_some, every_nth, select, with_foreground
-from maskexp.masking.inputs import InputMasking
+from maskexp.masking.inputs import InputMasking, create_input_maskings
 from maskexp.metrics.missingness import MissingnessCurve
 from maskexp.models.network import Network
 from maskexp.types import Batch, DataSpec, Prediction
@@ -85,7 +85,7 @@ class Missingness(Evaluation):
             raise ValueError(f"there is no order {unknown[0]!r}; choose {', '.join(get_args(Order))}")
         if outside := [fraction for fraction in fractions if not 0 <= fraction <= 1]:
             raise ValueError(f"a removed fraction is {outside[0]}; it must be in [0, 1]")
-        self.hiding = input_maskings(hiding)
+        self.hiding = create_input_maskings(hiding)
         self.segmenters = {name: create_segmenter(name) for name in segments}
         self.orders, self.fractions, self.every, self.seed = tuple(orders), tuple(fractions), every, seed
         self.similarity = None if similarity is None else read_similarity(similarity)
@@ -121,22 +121,25 @@ class Missingness(Evaluation):
             for name, segments in cuts.items():
                 self._count(classifier.network, part, order, name, segments[rows])
 
-    def compute(self) -> dict[str, Tensor]:
+    def compute(self) -> dict[ResultKey, Tensor]:
         """Return means over the removed fractions, of each curve and over all segments and orders.
 
         Returns:
             ``missingness/<hiding>/<segments>/<order>/<quantity>`` and ``missingness/<hiding>/<quantity>``, where a
             quantity is ``acc``, ``class_entropy``, ``unchanged`` or ``similarity``.
         """
-        values: dict[str, Tensor] = {}
+        values: dict[ResultKey, Tensor] = {}
         for hiding in self.hiding:
             means: dict[str, list[Tensor]] = {}
             for key, curve in self._curves().items():
                 if key.split("/")[0] == hiding:
                     for quantity, line in curve.items():
-                        values[f"missingness/{key}/{quantity}"] = line.mean()
+                        values[ResultKey("missingness", f"{key}/{quantity}")] = line.mean()
                         means.setdefault(quantity, []).append(line.mean())
-            values |= {f"missingness/{hiding}/{name}": torch.stack(all_of).mean() for name, all_of in means.items()}
+            values |= {
+                ResultKey("missingness", f"{hiding}/{name}"): torch.stack(all_of).mean()
+                for name, all_of in means.items()
+            }
         return values
 
     def charts(self) -> list[Chart]:

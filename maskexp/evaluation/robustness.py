@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from maskexp.evaluation.attributions import OWN_MAPS, image_size, maps_of
+from maskexp.attribution import DEFAULT_MAPS, validated_maps
+from maskexp.evaluation.attributions import image_size, maps_of
 from maskexp.evaluation.base import Evaluation, ExplainableClassifier
 from maskexp.evaluation.imagenet9_variants import ImageNet9Variants
+from maskexp.evaluation.keys import ResultKey
 from maskexp.masking.inputs import Fill, create_input_masking
 from maskexp.metrics import CONTROLS, GroupAccuracy, PixelAveragePrecision, control_attribution
 from maskexp.metrics.functional import above_own_mean, kept_pixels
@@ -31,14 +33,16 @@ class _Robustness(Evaluation):
 
     Args:
         against: ``ground_truth``, the foreground; ``clean``, where the map of the clean image is above its own mean.
+        maps: which maps are compared.
         seed: of the random control.
     """
 
-    def __init__(self, against: Sequence[Reference], seed: int) -> None:
+    def __init__(self, against: Sequence[Reference], maps: Sequence[str], seed: int) -> None:
         super().__init__()
         if not set(against) <= set(REFERENCES):
             raise ValueError(f"maps are compared against {' and '.join(REFERENCES)}, not {list(against)}")
         self.against, self.seed = tuple(dict.fromkeys(against)), seed
+        self.explaining = validated_maps(maps)
         self.accuracy: Metric = GroupAccuracy(0)
         self.precision = nn.ModuleDict()
 
@@ -51,42 +55,48 @@ class _Robustness(Evaluation):
             )
         self.accuracy = GroupAccuracy(0)
         self.precision = nn.ModuleDict(
-            {f"{reference}{row}": PixelAveragePrecision() for reference in self.against for row in self.rows(reference)}
+            {
+                f"{reference}/{name}": PixelAveragePrecision()
+                for reference in self.against
+                for name in self.compared(reference)
+            }
         )
 
-    @staticmethod
-    def rows(reference: Reference) -> list[str]:
-        """Return the suffixes of the maps that are compared: against a clean map, the ground truth is no control."""
-        return [
-            *OWN_MAPS,
-            *(f"_{control}" for control in CONTROLS if (reference, control) != ("clean", "ground_truth")),
-        ]
+    def compared(self, reference: Reference) -> tuple[str, ...]:
+        """Return the names of the maps that are compared: against a clean map, the ground truth is no control."""
+        controls = (control for control in CONTROLS if (reference, control) != ("clean", "ground_truth"))
+        return (*self.explaining, *controls)
+
+    def explained(self, classifier: ExplainableClassifier, batch: Batch) -> dict[str, Tensor]:
+        """Return the maps of other images than those of the tested batch."""
+        prediction = classifier.explain(batch["image"], batch["label"])
+        return maps_of(classifier, batch, prediction, self.explaining)
 
     def count_maps(self, clean: dict[str, Tensor], disturbed: dict[str, Tensor], batch: Batch) -> None:
         """Count the maps of disturbed images, and the controls, against the references.
 
-        Against clean maps each map is compared with its own, and the controls with that of the method.
+        Against clean maps each map is compared with itself, and the controls with the first of the maps, which is the
+        method's own unless others are asked for.
         """
         foreground, known = batch["foreground"], batch["has_foreground"]
         maps = disturbed | {
-            f"_{control}": control_attribution(control, foreground, batch["index"], seed=self.seed)
-            for control in CONTROLS
+            control: control_attribution(control, foreground, batch["index"], seed=self.seed) for control in CONTROLS
         }
         for reference in self.against:
-            for row in self.rows(reference):
-                metric = cast(Metric, self.precision[f"{reference}{row}"])
+            for name in self.compared(reference):
+                metric = cast(Metric, self.precision[f"{reference}/{name}"])
                 if reference == "ground_truth":
-                    metric.update(maps[row], foreground, known)
+                    metric.update(maps[name], foreground, known)
                 else:
-                    metric.update(maps[row], above_own_mean(clean.get(row, clean[""])))
+                    metric.update(maps[name], above_own_mean(clean.get(name, clean[self.explaining[0]])))
 
-    def values(self, prefix: str, acc: str, maps: str = "") -> dict[str, Tensor]:
-        """Return accuracy and average precisions by name."""
-        found = {f"{prefix}/{acc}": cast(dict[str, Tensor], self.accuracy.compute())["acc"]}
+    def values(self, evaluation: str, acc: str, ending: str = "") -> dict[ResultKey, Tensor]:
+        """Return accuracy and average precisions; ``ending`` is what the names of the latter end with."""
+        found = {ResultKey(evaluation, acc): cast(dict[str, Tensor], self.accuracy.compute())["acc"]}
         for reference in self.against:
-            for row in self.rows(reference):
-                value: Tensor = cast(Metric, self.precision[f"{reference}{row}"]).compute()
-                found[f"{prefix}/{KEYS[reference]}{maps}{row}"] = value
+            for name in self.compared(reference):
+                value: Tensor = cast(Metric, self.precision[f"{reference}/{name}"]).compute()
+                found[ResultKey(evaluation, f"{KEYS[reference]}{ending}", name)] = value
         return found
 
 
@@ -95,7 +105,8 @@ class NoiseRobustness(_Robustness):
 
     Keys are ``noise/acc_90``, the accuracy with 90 % of the pixels left, and of the attribution with 80 % left
     ``noise/pxap_80``, its pixel average precision against the foreground, and ``noise/pxap_vs_clean_80``, the same
-    against the map of the clean image, binarised at its own mean; each also ``…_grad_cam`` and for the controls.
+    against the map of the clean image, binarised at its own mean; each also ``…_<map>`` for the other
+    maps and the controls.
 
     Args:
         hiding: how lost pixels are painted, by name; a fill (COMET: 0 after normalisation, ``grey`` for ImageNet).
@@ -103,6 +114,7 @@ class NoiseRobustness(_Robustness):
         keep_for_attribution: the same for the attributions (COMET, Table 6: 0.8).
         against: what attributions are compared with: ``ground_truth`` (COMET's text), ``clean`` (its released code), or
             both.
+        maps: which maps are compared: ``own`` and those registered in :mod:`maskexp.attribution`.
         seed: of the noise and of the random control, which depend on nothing else but the row.
 
     Raises:
@@ -115,9 +127,10 @@ class NoiseRobustness(_Robustness):
         keep_for_accuracy: float = 0.9,
         keep_for_attribution: float = 0.8,
         against: Sequence[Reference] = REFERENCES,
+        maps: Sequence[str] = DEFAULT_MAPS,
         seed: int = 0,
     ) -> None:
-        super().__init__(against, seed)
+        super().__init__(against, maps, seed)
         fill = create_input_masking(hiding)
         if not isinstance(fill, Fill):
             raise ValueError(f"lost pixels have to be painted, and {hiding!r} is no fill; choose e.g. grey")
@@ -137,12 +150,12 @@ class NoiseRobustness(_Robustness):
         """Count a batch; noisy images are explained for the labelled class, as clean ones are."""
         noisy = self._noisy(batch, self.keep_for_accuracy)
         self.accuracy.update(classifier(noisy).logits, batch["label"], torch.full_like(batch["label"], -1))
-        explained = classifier.explain(self._noisy(batch, self.keep_for_attribution), batch["label"])
-        size = image_size(batch)
-        self.count_maps(maps_of(prediction, size), maps_of(explained, size), batch)
+        disturbed: Batch = {**batch, "image": self._noisy(batch, self.keep_for_attribution)}
+        clean = maps_of(classifier, batch, prediction, self.explaining)
+        self.count_maps(clean, self.explained(classifier, disturbed), batch)
 
-    def compute(self) -> dict[str, Tensor]:
-        """Return ``noise/acc_<percent>`` and ``noise/pxap_<percent><row>``, percent of the pixels that are left."""
+    def compute(self) -> dict[ResultKey, Tensor]:
+        """Return ``noise/acc_<percent>`` and ``noise/pxap_<percent>`` of each map, percent of the pixels left."""
         left = share_name(self.keep_for_attribution)
         return self.values("noise", f"acc_{share_name(self.keep_for_accuracy)}", f"_{left}")
 
@@ -155,14 +168,15 @@ class BackgroundRobustness(_Robustness):
     """Accuracy and attribution when ImageNet-9's foregrounds are shown on backgrounds of another class.
 
     Keys are ``mixed_next/acc``, ``mixed_next/pxap`` against the foreground, and ``mixed_next/pxap_vs_clean`` against
-    the map of the original picture of the same foreground, binarised at its own mean; the maps also ``…_grad_cam`` and
-    for the controls. Whichever variant is tested, each of its rows brings the same row of ``original`` along, and the
-    changed picture of its foreground.
+    the map of the original image of the same foreground, binarised at its own mean; each also ``…_<map>`` for the other
+    maps and the controls. Whichever variant is tested, each of its rows brings the same row of ``original`` along, and
+    the changed image of its foreground.
 
     Args:
         root: folder ``bg_challenge``, or the folder in which it lies.
         variant: the changed backgrounds (COMET, Table 6: ``mixed_next``).
         against: what attributions are compared with: ``ground_truth``, ``clean`` or both.
+        maps: which maps are compared: ``own`` and those registered in :mod:`maskexp.attribution`.
         seed: of the random control.
 
     Raises:
@@ -170,9 +184,14 @@ class BackgroundRobustness(_Robustness):
     """
 
     def __init__(
-        self, root: str, variant: str = "mixed_next", against: Sequence[Reference] = REFERENCES, seed: int = 0
+        self,
+        root: str,
+        variant: str = "mixed_next",
+        against: Sequence[Reference] = REFERENCES,
+        maps: Sequence[str] = DEFAULT_MAPS,
+        seed: int = 0,
     ) -> None:
-        super().__init__(against, seed)
+        super().__init__(against, maps, seed)
         self.root, self.variant = root, variant
 
     def prepare(self, spec: DataSpec, network: Network) -> None:
@@ -186,12 +205,11 @@ class BackgroundRobustness(_Robustness):
         clean = self.variants.fetch("original", batch["index"])
         rows = self.variants.same_foreground("original", batch["index"], self.variant)
         changed = self.variants.fetch(self.variant, rows)
-        size = image_size(changed)
         explained = classifier.explain(changed["image"], changed["label"])
         self.accuracy.update(explained.logits, changed["label"], torch.full_like(changed["label"], -1))
-        before = maps_of(classifier.explain(clean["image"], clean["label"]), size)
-        self.count_maps(before, maps_of(explained, size), changed)
+        disturbed = maps_of(classifier, changed, explained, self.explaining)
+        self.count_maps(self.explained(classifier, clean), disturbed, changed)
 
-    def compute(self) -> dict[str, Tensor]:
-        """Return ``<variant>/acc`` and ``<variant>/pxap<row>``."""
+    def compute(self) -> dict[ResultKey, Tensor]:
+        """Return ``<variant>/acc`` and ``<variant>/pxap`` of each map."""
         return self.values(self.variant, "acc")

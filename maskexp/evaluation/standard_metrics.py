@@ -8,10 +8,18 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric, Metric
 
+from maskexp.attribution import DEFAULT_MAPS
+from maskexp.evaluation.attributions import maps_of
 from maskexp.evaluation.base import Evaluation, ExplainableClassifier
+from maskexp.evaluation.keys import ResultKey
 from maskexp.metrics import EnergyPointingGame, GroupAccuracy, MeanArea, PixelAveragePrecision
 from maskexp.models.network import Network
-from maskexp.types import Batch, DataSpec, Prediction, resize_map
+from maskexp.types import OWN, Batch, DataSpec, Prediction
+
+__all__ = ["StandardMetrics"]
+
+MAPS = DEFAULT_MAPS
+"""What is judged on every split: the method's own map, and Grad-CAM."""
 
 
 class StandardMetrics(Evaluation):
@@ -30,9 +38,9 @@ class StandardMetrics(Evaluation):
         self.accuracy = GroupAccuracy(spec.num_groups, spec.train_group_counts, spec.group_names)
         self.localization = nn.ModuleDict()
         if spec.foreground != "none":
-            for suffix in ("", "_grad_cam"):
-                self.localization[f"epg{suffix}"] = EnergyPointingGame()
-                self.localization[f"pxap{suffix}"] = PixelAveragePrecision()
+            self.localization = nn.ModuleDict(
+                {name: nn.ModuleDict({"epg": EnergyPointingGame(), "pxap": PixelAveragePrecision()}) for name in MAPS}
+            )
         self.areas = nn.ModuleDict()
         if network.masked_stages:
             self.areas["mask_area"] = MeanArea()
@@ -42,35 +50,32 @@ class StandardMetrics(Evaluation):
 
     @torch.no_grad()
     def update(self, classifier: ExplainableClassifier, batch: Batch, prediction: Prediction) -> None:
-        """Count a batch: its prediction, with ``attribution`` and ``extras["grad_cam"]`` filled in, and its truth."""
+        """Count a batch: its prediction, with its attributions, and its truth."""
         self.accuracy.update(prediction.logits, batch["label"], batch["group"])
         if self.localization:
-            self._count_localization(prediction, batch)
-        if self.areas:
-            self._update(self.areas, "mask_area", prediction.attribution)
-            for stage, mask in enumerate(prediction.masks, start=1):
-                self._update(self.areas, f"mask_area_stage_{stage}", mask)
-        for name in self.reported:
-            self._update(self.reported, name, cast(Tensor, prediction.extras[name]))
+            foreground, known = batch["foreground"], batch["has_foreground"]
+            for name, attribution in maps_of(classifier, batch, prediction, MAPS).items():
+                for metric in _metrics(self.localization[name]).values():
+                    metric.update(attribution, foreground, known)
+        for name, metric in _metrics(self.areas).items():
+            stage = name.removeprefix("mask_area").removeprefix("_stage_")
+            metric.update(prediction.masks[int(stage) - 1] if stage else prediction.attribution)
+        for name, metric in _metrics(self.reported).items():
+            metric.update(prediction.extras[name])
 
-    def compute(self) -> dict[str, Tensor]:
-        """Return all values by name, over every rank."""
-        values: dict[str, Tensor] = self.accuracy.compute()
-        for modules in (self.localization, self.areas, self.reported):
-            for name, metric in cast(dict[str, Metric], dict(modules.items())).items():
-                values[name] = metric.compute()
-                if name == "epg":  # an EPG says nothing unless its baseline stands beside it
-                    values["epg_baseline"] = cast(EnergyPointingGame, metric).summary()["epg_baseline"]
+    def compute(self) -> dict[ResultKey, Tensor]:
+        """Return all values, over every rank."""
+        values = {ResultKey("", name): value for name, value in self.accuracy.compute().items()}
+        for judged, metrics in self.localization.items():
+            for name, metric in _metrics(metrics).items():
+                values[ResultKey("", name, judged)] = metric.compute()
+                if isinstance(metric, EnergyPointingGame) and judged == OWN:
+                    # an EPG says nothing unless its baseline stands beside it
+                    values[ResultKey("", "epg_baseline")] = metric.summary()["epg_baseline"]
+        for metrics in (self.areas, self.reported):
+            values |= {ResultKey("", name): metric.compute() for name, metric in _metrics(metrics).items()}
         return values
 
-    def _count_localization(self, prediction: Prediction, batch: Batch) -> None:
-        foreground, known = batch["foreground"], batch["has_foreground"]
-        size = (foreground.shape[-2], foreground.shape[-1])
-        cam = resize_map(cast(Tensor, prediction.extras["grad_cam"]), size, "bilinear")
-        for suffix, attribution in (("", prediction.attribution_at(size)), ("_grad_cam", cam)):
-            for name in ("epg", "pxap"):
-                self._update(self.localization, f"{name}{suffix}", attribution, foreground, known)
 
-    @staticmethod
-    def _update(metrics: nn.ModuleDict, name: str, *values: Tensor | None) -> None:
-        cast(Metric, metrics[name]).update(*values)
+def _metrics(modules: nn.Module) -> dict[str, Metric]:
+    return cast(dict[str, Metric], dict(cast(nn.ModuleDict, modules).items()))

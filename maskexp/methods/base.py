@@ -14,7 +14,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from maskexp.attribution import grad_cam
+from maskexp.attribution import add_attributions
 from maskexp.methods.checkpoint import CheckpointError, check_classes, check_weights, data_spec, describe
 from maskexp.methods.epochs import steps_per_epoch
 from maskexp.methods.optimization import (
@@ -198,16 +198,16 @@ class Method(LightningModule, ABC):
         return prediction
 
     def explain(self, images: Tensor, target: Tensor | None = None) -> Prediction:
-        """Return the prediction with an attribution, and Grad-CAM under ``extras["grad_cam"]``.
+        """Return the prediction with the attributions ``own`` and ``grad_cam``.
 
-        The attribution of a network with masks is its mask, of any other its Grad-CAM. Grad-CAM is there for every
+        The own attribution of a network with masks is its mask, of any other its Grad-CAM. Grad-CAM is there for every
         method, so that methods can also be compared by one and the same map.
 
         Args:
             images: ``(B, 3, H, W)`` in [0, 1].
             target: ``(B,)`` class that Grad-CAM explains; the predicted class if None.
         """
-        return self.with_attribution(self.forward(images), target)
+        return self.with_attributions(self.forward(images), images, target)
 
     def explain_batch(self, batch: Batch) -> Prediction:
         """Return what validation, test and prediction say of a batch.
@@ -216,8 +216,8 @@ class Method(LightningModule, ABC):
         """
         return self.explain(batch["image"], batch["label"])
 
-    def with_attribution(self, prediction: Prediction, target: Tensor | None = None) -> Prediction:
-        """Add Grad-CAM to a prediction, and make it the attribution where there is no other; see :meth:`explain`.
+    def with_attributions(self, prediction: Prediction, images: Tensor, target: Tensor | None = None) -> Prediction:
+        """Add the attributions that a prediction for images lacks; see :meth:`explain`.
 
         Raises:
             ValueError: if a logit is not finite.
@@ -229,11 +229,7 @@ class Method(LightningModule, ABC):
                 "nothing; train again with a smaller learning rate"
             )
         if prediction.features is not None:
-            target = prediction.logits.argmax(dim=1) if target is None else target
-            cam = grad_cam(self.network, prediction.features, target)
-            prediction.extras["grad_cam"] = cam
-            if prediction.attribution is None:
-                prediction.attribution = cam
+            add_attributions(prediction, self.network, images, target)
         return prediction
 
     # --- steps ---------------------------------------------------------------------------------------------------

@@ -78,4 +78,4 @@ class InputMasked(ERM):
         visible = batch["foreground"] if self.hidden == "background" else ~batch["foreground"]
         prediction: Prediction = self.hiding(self.network, batch["image"], visible)
         prediction.visible = visible
-        return self.with_attribution(prediction, batch["label"])
+        return self.with_attributions(prediction, batch["image"], batch["label"])

@@ -18,7 +18,7 @@ from maskexp.masking.estimators import stage_estimators
 from maskexp.models.backbones import HUB, Backbone
 from maskexp.models.network import Network
 from maskexp.models.pooling import Pooling, check_pooling, decide
-from maskexp.types import Prediction
+from maskexp.types import OWN, Prediction
 
 EstimatorInput = Literal["stage", "pyramid"]
 
@@ -153,7 +153,7 @@ class AIMNetwork(Network):
         ]
         return Prediction(
             logits=logits,
-            attribution=merged,
+            attributions={OWN: merged},
             masks=tuple(masks),
             interpolation="nearest",
             features=fused,

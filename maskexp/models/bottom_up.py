@@ -18,7 +18,7 @@ from maskexp.models.backbones import HUB
 from maskexp.models.network import Network
 from maskexp.models.pooling import Pooling, check_pooling, decide
 from maskexp.models.stages import SteppedBackbone
-from maskexp.types import Prediction
+from maskexp.types import OWN, Prediction
 
 
 class BottomUpNetwork(Network):
@@ -109,7 +109,7 @@ class BottomUpNetwork(Network):
         features = self.backbone(images, mask_stage)[-1]
         return Prediction(
             logits=decide(self.head, features, used[-1], self.pooling),
-            attribution=intersect_masks(used),
+            attributions={OWN: intersect_masks(used)},
             masks=tuple(reversed(used)),
             interpolation="nearest",
             features=features,

@@ -17,7 +17,7 @@ from maskexp.models.backbones import HUB
 from maskexp.models.network import Network
 from maskexp.models.residual_blocks import ResidualBlock, without_stride
 from maskexp.models.resnets import ResNet
-from maskexp.types import Prediction
+from maskexp.types import OWN, Prediction
 
 
 class CADNetwork(Network):
@@ -89,7 +89,7 @@ class CADNetwork(Network):
         features = high * chosen + _double(low, size) * (1 - chosen)
         return Prediction(
             logits=self.classify(features),
-            attribution=mask,
+            attributions={OWN: mask},
             masks=(mask,),
             interpolation="nearest",
             features=features,

@@ -17,7 +17,7 @@ from maskexp.masking.inputs import Fill, Grey, InputMasking, create_input_maskin
 from maskexp.models.classifier import Classifier
 from maskexp.models.network import Network
 from maskexp.models.selector import Selector, enlarge
-from maskexp.types import Prediction
+from maskexp.types import OWN, Prediction
 
 DetectorKind = Literal["fixed", "trainable", "none"]
 PredictorKind = Literal["train", "fixed"]
@@ -132,7 +132,7 @@ class COMETNetwork(Network):
         mask = self.select(images)
         kept = mask.view_as(mask)
         prediction = self._show(self.predictor, images, kept)
-        prediction.attribution, prediction.masks = mask, (mask,)
+        prediction.attributions[OWN], prediction.masks = mask, (mask,)
         prediction.interpolation = "nearest" if self.hard else "bilinear"
         if self.training:
             left = 1 - mask

@@ -18,7 +18,7 @@ from maskexp.models.backbones import HUB
 from maskexp.models.network import Network
 from maskexp.models.residual_blocks import ResidualBlock
 from maskexp.models.resnets import ResNet
-from maskexp.types import Prediction
+from maskexp.types import OWN, Prediction
 
 
 class DynConvNetwork(Network):
@@ -121,7 +121,7 @@ class DynConvNetwork(Network):
             dilated.append(wide)
         return Prediction(
             logits=self.classify(features),
-            attribution=average_masks(used),
+            attributions={OWN: average_masks(used)},
             masks=tuple(used),
             interpolation="nearest",
             features=features,

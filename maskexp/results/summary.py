@@ -11,15 +11,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from maskexp.attribution import attribution_names, map_title
+from maskexp.evaluation.keys import ResultKey, judged_maps
 from maskexp.files import atomic_write
-from maskexp.metrics import CONTROLS
+from maskexp.types import OWN
 
 __all__ = ["describe_checkpoint", "print_summary", "tabulate", "write_table"]
 
 STAGES = ("val", "test")
-OTHER_MAPS = ("grad_cam", *CONTROLS)
-"""Endings of the names of an evaluation that say which map was judged in the place of the method's own."""
-SHORT = {"grad_cam": "Grad-CAM", "centred_gaussian": "Gaussian", "ground_truth": "truth"}
+SHORT = {"centred_gaussian": "Gaussian", "ground_truth": "truth"}
 """Headings on paper; the stored table has the full names."""
 
 
@@ -60,7 +60,7 @@ def print_summary(
     table = Table()
     table.add_column(header[0], no_wrap=True)
     for heading in header[1:]:
-        table.add_column(SHORT.get(heading, heading), justify="right")
+        table.add_column(SHORT.get(heading, _heading(heading)), justify="right")
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     console.print(escape(data), style="bold")
@@ -91,16 +91,26 @@ def tabulate(metrics: Mapping[str, float | None]) -> list[list[str]]:
     """
     stages = [stage for stage in STAGES if any(key.startswith(f"{stage}/") for key in metrics)]
     names = list(dict.fromkeys(key.partition("/")[2] for key in metrics if key.partition("/")[0] in stages))
-    folded = {name: [other for other in OTHER_MAPS if "/" in name and f"{name}_{other}" in names] for name in names}
-    hidden = {f"{name}_{other}" for name, others in folded.items() for other in others}
-    others = [other for other in OTHER_MAPS if any(other in found for found in folded.values())]
+    folded: dict[str, dict[str, str]] = {}  # by the name of the method's own map, those of the others by map
+    for name in names:
+        key = ResultKey.parse(name)
+        own = str(key._replace(attribution=OWN))
+        if key.evaluation and key.attribution != OWN and own in names:
+            folded.setdefault(own, {})[key.attribution] = name
+    hidden = {name for found in folded.values() for name in found.values()}
+    others = [judged for judged in judged_maps() if any(judged in found for found in folded.values())]
     rows = [["metric", *stages, *others]]
     for name in names:
         if name not in hidden and not name.startswith("n_group/"):
-            own = [_cell(metrics, stage, name) for stage in stages]
-            rest = [_cell(metrics, stages[-1], f"{name}_{o}") if o in folded[name] else "" for o in others]
-            rows.append([name, *own, *rest])
+            of_own = [_cell(metrics, stage, name) for stage in stages]
+            found = folded.get(name, {})
+            rest = [_cell(metrics, stages[-1], found[judged]) if judged in found else "" for judged in others]
+            rows.append([name, *of_own, *rest])
     return rows
+
+
+def _heading(name: str) -> str:
+    return map_title(name) if name in attribution_names() else name
 
 
 def _cell(metrics: Mapping[str, float | None], stage: str, name: str) -> str:

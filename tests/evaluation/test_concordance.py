@@ -7,13 +7,13 @@ import torch
 
 from maskexp.evaluation.concordance import Concordance, shrunk
 from tests.distributed import run_ranks
-from tests.evaluation.toys import coloured, judged
+from tests.evaluation.doubles import coloured, coloured_answers
 
 WAYS = ("black", "layer", "#ffffff")
 
 
 def test_a_mean_colour_keeps_its_direction_unless_white_is_mixed_in() -> None:
-    values = judged(Concordance(WAYS, scales=(0.5, 0.25)), [list(range(6))])
+    values = coloured_answers(Concordance(WAYS, scales=(0.5, 0.25)), [list(range(6))])
     for scale in ("50", "25"):
         for way in ("black", "layer"):  # black only shortens a mean, layer masking does not even do that
             # shrinking itself moves the mean a little
@@ -32,9 +32,9 @@ def test_white_pulls_all_images_together() -> None:
     before, after = (torch.nn.functional.normalize(each, dim=1) for each in (colours, half))
     pairs = torch.ones(6, 6).triu(diagonal=1) > 0
     expected = (after @ after.T - before @ before.T).abs()[pairs].mean().item()
-    assert judged(Concordance(WAYS, scales=(0.5,)), [list(range(6))])["concordance/#ffffff/50"] == pytest.approx(
-        expected, abs=1e-5
-    )
+    assert coloured_answers(Concordance(WAYS, scales=(0.5,)), [list(range(6))])[
+        "concordance/#ffffff/50"
+    ] == pytest.approx(expected, abs=1e-5)
 
 
 def test_a_shrunk_image_stands_in_the_corner() -> None:
@@ -49,7 +49,7 @@ def test_a_shrunk_image_stands_in_the_corner() -> None:
 
 def test_the_chart_has_a_line_for_each_way() -> None:
     evaluation = Concordance(WAYS, scales=(0.5, 0.25))
-    values = judged(evaluation, [list(range(6))])
+    values = coloured_answers(evaluation, [list(range(6))])
     (chart,) = evaluation.charts()
     assert chart.x == (0.5, 0.25)
     assert list(chart.series) == list(WAYS)
@@ -58,16 +58,16 @@ def test_the_chart_has_a_line_for_each_way() -> None:
 
 def _on_ranks(rank: int, world_size: int) -> list[dict[str, float]]:
     shards = ([[[4], [1], [0]], [[2], [3], [5]]], [[], [[i] for i in range(6)]])
-    return [judged(Concordance(WAYS), shard[rank]) for shard in shards]
+    return [coloured_answers(Concordance(WAYS), shard[rank]) for shard in shards]
 
 
 def test_two_ranks_say_what_one_process_says() -> None:
-    whole = judged(Concordance(WAYS), [[i] for i in range(6)])
+    whole = coloured_answers(Concordance(WAYS), [[i] for i in range(6)])
     assert run_ranks(_on_ranks, 2, timeout=120) == [[whole, whole], [whole, whole]]
 
 
 def test_every_takes_rows_of_the_split() -> None:
-    assert judged(Concordance(WAYS, every=3), [[0, 1, 2], [3, 4, 5]])["concordance/n"] == 2
+    assert coloured_answers(Concordance(WAYS, every=3), [[0, 1, 2], [3, 4, 5]])["concordance/n"] == 2
 
 
 @pytest.mark.parametrize("scales", [(0.0,), (0.5, 1.0)])

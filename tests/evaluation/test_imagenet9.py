@@ -12,8 +12,8 @@ from maskexp.data import ImageNet9
 from maskexp.evaluation import BackgroundGap, BackgroundRobustness, Evaluation
 from maskexp.metrics.functional import pixel_average_precision
 from maskexp.models.network import Network
-from maskexp.types import Batch, DataSpec, Prediction
-from tests.evaluation.subjects import Explained
+from maskexp.types import OWN, Batch, DataSpec, Prediction
+from tests.evaluation.doubles import Explained, named
 from tests.fixtures import write_imagenet9
 
 SIZE = 16
@@ -30,7 +30,7 @@ class Nine(Network):
         self.eval()
 
     def forward(self, images: Tensor) -> Prediction:
-        return Prediction(self.classify(images), attribution=images[:, :1], features=images)
+        return Prediction(self.classify(images), attributions={OWN: images[:, :1]}, features=images)
 
     def classify(self, features: Tensor) -> Tensor:
         logits: Tensor = self.head(features.flatten(1))
@@ -57,7 +57,7 @@ def answers(evaluation: Evaluation, data: ImageNet9, batches: list[list[int]]) -
         batch = data.fetch("test", rows)
         with torch.inference_mode():
             evaluation.update(classifier, batch, classifier.explain(batch["image"], batch["label"]))
-    return {name: value.item() for name, value in evaluation.compute().items()}
+    return named(evaluation.compute())
 
 
 def whole(data: ImageNet9, variant: str) -> Batch:

@@ -7,20 +7,10 @@ import torch
 
 from maskexp.attribution.segments import Patches
 from maskexp.evaluation.lime import LimeComparison, alignment, jaccard, top_segments
-from maskexp.evaluation.subsets import select
 from tests.distributed import run_ranks
-from tests.evaluation.toys import Judged, batch, coloured, spec
+from tests.evaluation.doubles import ColourMeans, Explained, batch, coloured, coloured_answers, named, spec
 
 SMALL = {"hiding": ("black", "layer"), "segments": ("patches4", "patches2"), "samples": 24, "top": 1}
-
-
-def judged(evaluation: LimeComparison, batches: list[list[int]], foreground: str = "segmentation") -> dict[str, float]:
-    classifier, whole = Judged(), batch(*coloured())
-    evaluation.prepare(spec(foreground), classifier.network)
-    for rows in batches:
-        part = select(whole, torch.tensor(rows, dtype=torch.int64))
-        evaluation.update(classifier, part, classifier(part["image"]))
-    return {name: value.item() for name, value in evaluation.compute().items()}
 
 
 def test_alignment_is_the_cosine_with_the_foreground_above_its_mean() -> None:
@@ -47,7 +37,7 @@ def test_the_highest_weights_are_chosen_among_an_images_own_segments() -> None:
 
 
 def test_on_a_toy_the_coloured_quarter_is_found_and_its_removal_hurts() -> None:
-    values = judged(LimeComparison(("black",), ("patches4",), samples=24, top=1), [list(range(6))])
+    values = coloured_answers(LimeComparison(("black",), ("patches4",), samples=24, top=1), [list(range(6))])
     assert values["lime/patches4/black/jaccard"] == 1
     assert values["lime/patches4/black/alignment"] > 0.8
     assert values["lime/patches4/black/ablation_acc"] < 1
@@ -57,7 +47,7 @@ def test_on_a_toy_the_coloured_quarter_is_found_and_its_removal_hurts() -> None:
 
 def test_charts_show_scores_and_win_rates_of_each_kind_of_segments() -> None:
     evaluation = LimeComparison(**SMALL)  # type: ignore[arg-type]
-    values = judged(evaluation, [list(range(6))])
+    values = coloured_answers(evaluation, [list(range(6))])
     charts = {chart.name: chart for chart in evaluation.charts()}
     assert sorted(charts) == [f"lime/patches{size}_{what}" for size in (2, 4) for what in ("scores", "win_rates")]
     scores, rates = charts["lime/patches4_scores"], charts["lime/patches4_win_rates"]
@@ -69,25 +59,25 @@ def test_charts_show_scores_and_win_rates_of_each_kind_of_segments() -> None:
 
 
 def test_ways_of_hiding_share_perturbations_and_wins() -> None:
-    values = judged(LimeComparison(("black", "#000000"), ("patches4",), samples=24, top=1), [list(range(6))])
+    values = coloured_answers(LimeComparison(("black", "#000000"), ("patches4",), samples=24, top=1), [list(range(6))])
     for name in ("alignment", "jaccard", "ablation_acc", "ablation_probability"):
         assert values[f"lime/patches4/black/{name}"] == values[f"lime/patches4/#000000/{name}"]
     assert values["lime/patches4/black/alignment_win_rate"] == 0.5
 
 
 def test_wrong_predictions_are_not_explained_and_foregrounds_may_be_absent() -> None:
-    classifier, whole = Judged(), batch(*coloured())
+    classifier, whole = Explained(ColourMeans()), batch(*coloured())
     whole["label"][0] = 2
     whole["has_foreground"][1] = False
     evaluation = LimeComparison(("black",), ("patches4",), samples=24)
     evaluation.prepare(spec(), classifier.network)
     evaluation.update(classifier, whole, classifier(whole["image"]))
-    values = evaluation.compute()
+    values = named(evaluation.compute())
     assert (values["lime/n"], values["lime/n_foreground"]) == (5, 4)
 
 
 def test_without_foregrounds_there_are_ablations_alone() -> None:
-    values = judged(LimeComparison(**SMALL), [[0, 1]], "none")
+    values = coloured_answers(LimeComparison(**SMALL), [[0, 1]], spec(foreground="none"))
     assert {name.rsplit("/", 1)[-1] for name in values} == {
         "n",
         "ablation_acc",
@@ -98,21 +88,23 @@ def test_without_foregrounds_there_are_ablations_alone() -> None:
 
 @pytest.mark.parametrize("batches", [[[0], [5, 2], [1, 3, 4]], [[5, 4, 3, 2, 1, 0], []]])
 def test_batches_do_not_change_the_answer(batches: list[list[int]]) -> None:
-    assert judged(LimeComparison(**SMALL), batches) == pytest.approx(judged(LimeComparison(**SMALL), [list(range(6))]))
+    assert coloured_answers(LimeComparison(**SMALL), batches) == pytest.approx(
+        coloured_answers(LimeComparison(**SMALL), [list(range(6))])
+    )
 
 
 def _on_ranks(rank: int, world_size: int) -> list[dict[str, float]]:
     shards = ([[[4], [1], [0]], [[2], [3], [5]]], [[], [[i] for i in range(6)]])
-    return [judged(LimeComparison(**SMALL), shard[rank]) for shard in shards]
+    return [coloured_answers(LimeComparison(**SMALL), shard[rank]) for shard in shards]
 
 
 def test_two_ranks_say_what_one_process_says() -> None:
-    whole = judged(LimeComparison(**SMALL), [[i] for i in range(6)])
+    whole = coloured_answers(LimeComparison(**SMALL), [[i] for i in range(6)])
     assert run_ranks(_on_ranks, 2, timeout=120) == [[whole, whole], [whole, whole]]
 
 
 def test_every_takes_rows_of_the_split() -> None:
-    assert judged(LimeComparison(**SMALL, every=3), [list(range(6))])["lime/n"] == 2
+    assert coloured_answers(LimeComparison(**SMALL, every=3), [list(range(6))])["lime/n"] == 2
 
 
 @pytest.mark.parametrize("arguments", [{"samples": 1}, {"top": 0}])

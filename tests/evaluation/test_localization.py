@@ -11,8 +11,8 @@ import torch
 from maskexp.evaluation import LegacyCometLocalization, Localization
 from maskexp.metrics import CONTROLS, control_attribution
 from maskexp.metrics.functional import max_box_accuracy
-from maskexp.types import Batch
-from tests.evaluation.subjects import Explained, answers, count, images, spec
+from maskexp.types import Batch, Prediction
+from tests.evaluation.doubles import Explained, answers, count, named, noisy, spec
 from tests.metrics.cases import (
     loop_epg,
     loop_iou_at,
@@ -25,30 +25,34 @@ from tests.metrics.cases import (
 )
 
 WHOLE = [list(range(7))]
-ROWS = ("", "_grad_cam", *(f"_{control}" for control in CONTROLS))
+MAPS = ("own", "grad_cam", *CONTROLS)
 
 
 def maps() -> dict[str, np.ndarray]:
-    """The map of each row, straight from the definitions."""
-    batch = images()
+    """All maps by name, straight from the definitions."""
+    batch = noisy()
     prediction = Explained().explain(batch["image"], batch["label"])
-    found = {"": prediction.attribution, "_grad_cam": prediction.extras["grad_cam"]}
+    found = dict(prediction.attributions)
     for control in CONTROLS:
-        found[f"_{control}"] = control_attribution(control, batch["foreground"], batch["index"])
-    return {row: values.detach().double().numpy() for row, values in found.items()}  # type: ignore[union-attr]
+        found[control] = control_attribution(control, batch["foreground"], batch["index"])
+    return {name: values.detach().double().numpy() for name, values in found.items()}
+
+
+def ending(judged: str) -> str:
+    return "" if judged == "own" else f"_{judged}"
 
 
 def truth() -> tuple[np.ndarray, np.ndarray]:
-    batch = images()
+    batch = noisy()
     return batch["foreground"].numpy(), batch["has_foreground"].numpy()
 
 
-@pytest.mark.parametrize("row", ROWS)
-def test_every_row_is_its_definition(row: str) -> None:
+@pytest.mark.parametrize("judged", MAPS)
+def test_every_metric_of_every_map_is_its_definition(judged: str) -> None:
     values = answers(Localization(tolerance=2), WHOLE)
     foreground, known = truth()
-    attribution, nothing = maps()[row], np.zeros_like(foreground)
-    pointing = loop_pointing_game(3, 2)(attribution, foreground, known, images()["label"].numpy())
+    attribution, nothing = maps()[judged], np.zeros_like(foreground)
+    pointing = loop_pointing_game(3, 2)(attribution, foreground, known, noisy()["label"].numpy())
     expected = {
         "epg": loop_epg(defined_only=False)(attribution, foreground, known)["value"],
         "pxap": loop_pxap(1000)(attribution, foreground, known, nothing)["value"],
@@ -58,7 +62,7 @@ def test_every_row_is_its_definition(row: str) -> None:
         **loop_iou_curve(101)(attribution, foreground, known),
         **pointing,
     }
-    found = {name: values[f"localization/{name}{row}"] for name in expected}
+    found = {name: values[f"localization/{name}{ending(judged)}"] for name in expected}
     assert found == pytest.approx(expected, abs=1e-6)
     assert values["localization/images"] == 5
 
@@ -72,13 +76,13 @@ def test_ground_truth_is_the_best_that_can_be() -> None:
 
 def test_boxes_are_compared_if_asked_for() -> None:
     values = answers(Localization(boxes=True), WHOLE)
-    batch = images()
-    for row in ROWS:
+    batch = noisy()
+    for judged in MAPS:
         expected = {}
         for version in ("v1", "v2"):
-            attribution = torch.from_numpy(maps()[row])
+            attribution = torch.from_numpy(maps()[judged])
             found = max_box_accuracy(attribution, batch["foreground"], batch["has_foreground"], version=version)
-            expected |= {f"localization/{name}{row}": value.item() for name, value in found.items()}
+            expected |= {f"localization/{name}{ending(judged)}": value.item() for name, value in found.items()}
         assert len(expected) == 5
         assert {name: values[name] for name in expected} == expected
     assert not any("max_box" in name for name in answers(Localization(), WHOLE))
@@ -87,24 +91,24 @@ def test_boxes_are_compared_if_asked_for() -> None:
 def test_threshold_comes_from_validation() -> None:
     evaluation, classifier = Localization(), Explained()
     evaluation.prepare(spec(), classifier.network)
-    count(evaluation, [[0, 2]], classifier)  # the validation split
-    best = {name: value.item() for name, value in evaluation.compute().items() if "iou_best" in name}
+    count(evaluation, noisy(), [[0, 2]], classifier)  # the validation split
+    best = {name: value for name, value in named(evaluation.compute()).items() if "iou_best" in name}
     evaluation.calibrate()
     evaluation.reset()
     evaluation.prepare(spec(), classifier.network)  # as a trainer does before the test
-    count(evaluation, [[4, 5, 6]], classifier)
-    tested = {name: value.item() for name, value in evaluation.compute().items()}
+    count(evaluation, noisy(), [[4, 5, 6]], classifier)
+    tested = named(evaluation.compute())
     assert not any("iou_best" in name for name in tested)
     foreground, known = (values[[4, 5, 6]] for values in truth())
-    for row in ROWS:
-        threshold = best[f"localization/iou_best_threshold{row}"]
-        assert tested[f"localization/iou_threshold{row}"] == threshold
-        expected = loop_iou_at(threshold, maps()[row][[4, 5, 6]], foreground, known)
-        assert tested[f"localization/iou{row}"] == pytest.approx(expected, abs=1e-6)
+    for judged in MAPS:
+        threshold = best[f"localization/iou_best_threshold{ending(judged)}"]
+        assert tested[f"localization/iou_threshold{ending(judged)}"] == threshold
+        expected = loop_iou_at(threshold, maps()[judged][[4, 5, 6]], foreground, known)
+        assert tested[f"localization/iou{ending(judged)}"] == pytest.approx(expected, abs=1e-6)
     assert tested["localization/iou"] <= answers(Localization(), [[4, 5, 6]])["localization/iou_best"]
 
 
-def test_curve_is_the_iou_of_every_row() -> None:
+def test_chart_is_the_iou_of_every_map() -> None:
     evaluation = Localization()
     values = answers(evaluation, WHOLE)
     (curve,) = evaluation.charts()
@@ -116,13 +120,13 @@ def test_legacy_values_are_apart_and_are_their_definitions() -> None:
     values = answers(LegacyCometLocalization(edges=40, threshold=0.5, grad_cam_threshold=0.3), WHOLE)
     assert all(name.startswith("legacy_comet/") for name in values)
     foreground, known = truth()
-    for row in ROWS:
-        attribution = maps()[row]
+    for judged in MAPS:
+        attribution = maps()[judged]
         expected = loop_legacy_average_precision(40)(attribution, foreground, known)["value"]
-        assert values[f"legacy_comet/pxap_40{row}"] == pytest.approx(expected, abs=1e-6)
-        threshold = 0.3 if row == "_grad_cam" else 0.5
+        assert values[f"legacy_comet/pxap_40{ending(judged)}"] == pytest.approx(expected, abs=1e-6)
+        threshold = 0.3 if judged == "grad_cam" else 0.5
         area = loop_legacy_iou_auc(threshold, 20000)(attribution, foreground, known)["value"]
-        assert values[f"legacy_comet/iou_auc{row}"] == pytest.approx(area, abs=1e-6)
+        assert values[f"legacy_comet/iou_auc{ending(judged)}"] == pytest.approx(area, abs=1e-6)
 
 
 @pytest.mark.parametrize("evaluation", [Localization, LegacyCometLocalization])
@@ -136,9 +140,9 @@ def test_foregrounds_have_to_be_there(evaluation: type[Localization]) -> None:
 def test_predictions_without_a_map_are_refused() -> None:
     evaluation, classifier = Localization(), Explained()
     evaluation.prepare(spec(), classifier.network)
-    batch: Batch = images()
-    with pytest.raises(ValueError, match="no attribution or no Grad-CAM"):
-        evaluation.update(classifier, batch, classifier(batch["image"]))
+    batch: Batch = noisy()
+    with pytest.raises(ValueError, match="the prediction has no own or grad_cam; the network has to return"):
+        evaluation.update(classifier, batch, Prediction(torch.zeros(7, 3)))
 
 
 def test_bad_arguments_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,13 +7,12 @@ import torch
 from torch import Tensor
 
 from maskexp.evaluation.mask_leakage import MaskLeakage, broken
-from maskexp.evaluation.subsets import select
 from maskexp.types import Batch, Prediction
 from tests.distributed import run_ranks
-from tests.evaluation.toys import Brightest, Judged, batch, coloured, spec
+from tests.evaluation.doubles import ColourMeans, answers, batch, coloured, spec
 
 
-class BlackWidth(Brightest):
+class BlackWidth(ColourMeans):
     """Knows the class from the width of the black region in the upper left corner: 2 for class 0, 4 for class 1."""
 
     def forward(self, images: Tensor) -> Prediction:
@@ -30,17 +29,9 @@ def silhouettes() -> Batch:
     return batch(torch.where(foreground, 0.0, images), label, foreground)
 
 
-def judged(evaluation: MaskLeakage, whole: Batch, batches: list[list[int]], classifier: Judged) -> dict[str, float]:
-    evaluation.prepare(spec(), classifier.network)
-    for rows in batches:
-        part = select(whole, torch.tensor(rows, dtype=torch.int64))
-        evaluation.update(classifier, part, classifier(part["image"]))
-    return {name: value.item() for name, value in evaluation.compute().items()}
-
-
 def test_a_silhouette_in_black_leaks_and_in_the_colour_of_the_ground_does_not() -> None:
     evaluation = MaskLeakage(("black", "#808080"), more_than=2)
-    values = judged(evaluation, silhouettes(), [list(range(6))], Judged(BlackWidth()))
+    values = answers(evaluation, [list(range(6))], BlackWidth(), whole=silhouettes())
     assert values["mask_leakage/black/acc_object"] == values["mask_leakage/black/indicator"] == 1
     assert values["mask_leakage/#808080/acc_object"] == 0.5  # all are class 0 now
     assert values["mask_leakage/#808080/acc_object/class1"] == 0
@@ -50,7 +41,7 @@ def test_a_silhouette_in_black_leaks_and_in_the_colour_of_the_ground_does_not() 
 
 def test_the_chart_sets_the_two_masks_side_by_side() -> None:
     evaluation = MaskLeakage(("black", "#808080"))
-    judged(evaluation, silhouettes(), [list(range(6))], Judged(BlackWidth()))
+    answers(evaluation, [list(range(6))], BlackWidth(), whole=silhouettes())
     (chart,) = evaluation.charts()
     assert chart.x == ["black", "#808080"]
     assert chart.series["object hidden"] == [1.0, 0.5]
@@ -71,7 +62,7 @@ def test_wrong_predictions_and_absent_foregrounds_do_not_count() -> None:
     whole["label"][0] = 2
     whole["has_foreground"][1] = False
     whole["foreground"][2] = False
-    values = judged(MaskLeakage(("black",)), whole, [list(range(6))], Judged(BlackWidth()))
+    values = answers(MaskLeakage(("black",)), [list(range(6))], BlackWidth(), whole=whole)
     assert values["mask_leakage/n"] == 3
 
 
@@ -80,7 +71,7 @@ def test_the_share_of_the_silhouette_is_the_difference_to_layer_masking() -> Non
     foreground = batch(images, label)["foreground"]
     ground = torch.eye(3)[torch.tensor(label).roll(1)][:, :, None, None]  # speaks for another class
     images = torch.where(foreground, images, 0.1 * ground)
-    values = judged(MaskLeakage(("#ff0000", "layer")), batch(images, label), [list(range(6))], Judged())
+    values = answers(MaskLeakage(("#ff0000", "layer")), [list(range(6))], ColourMeans(), whole=batch(images, label))
     assert values["mask_leakage/#ff0000/acc_object"] == pytest.approx(1 / 3)  # all are red now
     assert values["mask_leakage/layer/acc_object"] == 0
     assert values["mask_leakage/#ff0000/over_layer"] == pytest.approx(1 / 3)
@@ -90,19 +81,19 @@ def test_the_share_of_the_silhouette_is_the_difference_to_layer_masking() -> Non
 def _on_ranks(rank: int, world_size: int) -> list[dict[str, float]]:
     shards = ([[[4, 1], [0]], [[2, 3, 5]]], [[], [list(range(6))]])
     evaluation = MaskLeakage(("black",), more_than=2)
-    return [judged(evaluation, silhouettes(), shard[rank], Judged(BlackWidth())) for shard in shards]
+    return [answers(evaluation, shard[rank], BlackWidth(), whole=silhouettes()) for shard in shards]
 
 
 def test_two_ranks_say_what_one_process_says() -> None:
-    whole = judged(MaskLeakage(("black",), more_than=2), silhouettes(), [[5, 4], [3, 2, 1, 0]], Judged(BlackWidth()))
+    whole = answers(MaskLeakage(("black",), more_than=2), [[5, 4], [3, 2, 1, 0]], BlackWidth(), whole=silhouettes())
     assert run_ranks(_on_ranks, 2, timeout=120) == [[whole, whole], [whole, whole]]
 
 
 def test_every_takes_rows_of_the_split() -> None:
-    values = judged(MaskLeakage(("black",), every=3), silhouettes(), [[0, 1, 2], [3, 4, 5]], Judged(BlackWidth()))
+    values = answers(MaskLeakage(("black",), every=3), [[0, 1, 2], [3, 4, 5]], BlackWidth(), whole=silhouettes())
     assert values["mask_leakage/n"] == 2
 
 
 def test_data_without_foregrounds_are_refused() -> None:
     with pytest.raises(ValueError, match="toy has no foregrounds, so that MaskLeakage"):
-        MaskLeakage().prepare(spec("none"), Brightest())
+        MaskLeakage().prepare(spec(foreground="none"), ColourMeans())

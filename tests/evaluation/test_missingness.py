@@ -11,28 +11,16 @@ import torch
 
 from maskexp.attribution.segments import Patches
 from maskexp.evaluation.missingness import Missingness, Order, removal_ranks
-from maskexp.evaluation.subsets import select
 from tests.distributed import run_ranks
-from tests.evaluation.toys import Judged, batch, coloured, spec
+from tests.evaluation.doubles import ColourMeans, Explained, batch, coloured, coloured_answers, named, spec
 
 SMALL = {"hiding": ("black", "layer"), "segments": ("patches4", "patches2")}
-
-
-def judged(evaluation: Missingness, batches: list[list[int]], images: int = 6) -> dict[str, float]:
-    """Prepare an evaluation, count batches of the toy images by their rows, and return what it says."""
-    classifier = Judged()
-    evaluation.prepare(spec(), classifier.network)
-    whole = batch(*coloured(images))
-    for rows in batches:
-        part = select(whole, torch.tensor(rows, dtype=torch.int64))
-        evaluation.update(classifier, part, classifier(part["image"]))
-    return {name: value.item() for name, value in evaluation.compute().items()}
 
 
 def test_values_that_can_be_worked_out() -> None:
     """Four patches, the first of which holds the class: black is class 0 by its index as soon as nothing is left."""
     evaluation = Missingness(("black",), ("patches4",), ("most_salient", "least_salient"), (0.0, 0.25, 1.0))
-    classifier, (images, label) = Judged(), coloured()
+    classifier, (images, label) = Explained(ColourMeans()), coloured()
     images = torch.where(batch(images, label)["foreground"], images, 0)  # nothing but the coloured quarter
     evaluation.prepare(spec(), classifier.network)
     evaluation.update(classifier, batch(images, label), classifier(images))
@@ -41,15 +29,15 @@ def test_values_that_can_be_worked_out() -> None:
     assert lines["missingness/patches4_least_salient_acc"] == pytest.approx([1, 1, 1 / 3])
     assert lines["missingness/patches4_most_salient_unchanged"] == pytest.approx([1, 1 / 3, 1 / 3])
     assert lines["missingness/patches4_most_salient_class_entropy"] == pytest.approx([np.log(3), 0, 0], abs=1e-6)
-    values = evaluation.compute()
-    assert values["missingness/black/patches4/least_salient/acc"].item() == pytest.approx(7 / 9)
-    assert values["missingness/black/acc"].item() == pytest.approx((7 / 9 + 5 / 9) / 2)
+    values = named(evaluation.compute())
+    assert values["missingness/black/patches4/least_salient/acc"] == pytest.approx(7 / 9)
+    assert values["missingness/black/acc"] == pytest.approx((7 / 9 + 5 / 9) / 2)
 
 
 def test_layer_masking_keeps_what_is_left() -> None:
     """With three red quarters of four all images are red; the mean over the visible quarter keeps its colour."""
     evaluation = Missingness(("#ff0000", "layer"), ("patches4",), ("least_salient",), (0.0, 0.75))
-    judged(evaluation, [list(range(6))])
+    coloured_answers(evaluation, [list(range(6))])
     (acc, *_) = evaluation.charts()
     assert acc.series["layer"] == [1, 1]
     assert acc.series["#ff0000"] == [1, pytest.approx(1 / 3)]
@@ -84,7 +72,7 @@ def test_the_published_number_of_segments_is_removed() -> None:
     """int(d * 100), also where the product falls a little short of a whole number in float64 or float32."""
     evaluation = Missingness(("black",), ("patches1",), ("random",), (0.53, 0.57))
     seen: list[float] = []
-    classifier = Judged()
+    classifier = Explained(ColourMeans())
     classifier.network.register_forward_hook(
         lambda module, inputs, output: seen.append((inputs[0] == 0).sum().item() / 3)
     )
@@ -97,25 +85,27 @@ def test_the_published_number_of_segments_is_removed() -> None:
 
 @pytest.mark.parametrize("batches", [[[0], [5, 2], [1, 3, 4]], [[5, 4, 3, 2, 1, 0], []]])
 def test_batches_do_not_change_a_bit(batches: list[list[int]]) -> None:
-    assert judged(Missingness(**SMALL), batches) == judged(Missingness(**SMALL), [list(range(6))])
+    assert coloured_answers(Missingness(**SMALL), batches) == coloured_answers(Missingness(**SMALL), [list(range(6))])
 
 
 def _on_ranks(rank: int, world_size: int) -> list[dict[str, float]]:
     shards = ([[[4, 1], [0]], [[2, 3, 5]]], [[], [list(range(6))]])
-    return [judged(Missingness(**SMALL), shard[rank]) for shard in shards]
+    return [coloured_answers(Missingness(**SMALL), shard[rank]) for shard in shards]
 
 
 def test_two_ranks_say_what_one_process_says() -> None:
-    whole = judged(Missingness(**SMALL), [list(range(6))])
+    whole = coloured_answers(Missingness(**SMALL), [list(range(6))])
     assert run_ranks(_on_ranks, 2, timeout=120) == [[whole, whole], [whole, whole]]
 
 
 def test_every_takes_rows_of_the_split() -> None:
-    assert judged(Missingness(every=3, **SMALL), [[0, 1, 2], [3, 4, 5]]) == judged(Missingness(**SMALL), [[0, 3]])
+    assert coloured_answers(Missingness(every=3, **SMALL), [[0, 1, 2], [3, 4, 5]]) == coloured_answers(
+        Missingness(**SMALL), [[0, 3]]
+    )
 
 
 def test_images_without_a_foreground_have_no_order_by_saliency() -> None:
-    classifier, (images, label) = Judged(), coloured(2)
+    classifier, (images, label) = Explained(ColourMeans()), coloured(2)
     part = batch(images, label)
     part["has_foreground"][1] = False
     evaluation = Missingness(("black",), ("patches4",))
@@ -129,7 +119,7 @@ def test_similarity_to_the_label_comes_from_a_file(tmp_path: Path) -> None:
     path = tmp_path / "similarity.npy"
     np.save(path, np.eye(3) + 0.5)
     evaluation = Missingness(("layer",), ("patches4",), ("random",), (0.0, 0.5), similarity=str(path))
-    values = judged(evaluation, [list(range(6))])
+    values = coloured_answers(evaluation, [list(range(6))])
     assert values["missingness/layer/similarity"] == pytest.approx(values["missingness/layer/acc"] + 0.5, abs=1e-9)
     assert any(curve.name.endswith("_similarity") for curve in evaluation.charts())
 
@@ -159,16 +149,16 @@ def test_empty_lists_judge_nothing_and_are_refused(empty: str) -> None:
 
 def test_reset_forgets() -> None:
     evaluation = Missingness(**SMALL)
-    once = judged(evaluation, [list(range(6))])
+    once = coloured_answers(evaluation, [list(range(6))])
     evaluation.reset()
-    assert judged(evaluation, [list(range(6))]) == once
+    assert coloured_answers(evaluation, [list(range(6))]) == once
 
 
 def test_what_cannot_be_judged_is_refused(tmp_path: Path) -> None:
-    network = Judged().network
+    network = Explained(ColourMeans()).network
     with pytest.raises(ValueError, match=r"toy has no foregrounds.*orders: \[random\]"):
-        Missingness().prepare(spec("none"), network)
-    Missingness(orders=("random",)).prepare(spec("none"), network)
+        Missingness().prepare(spec(foreground="none"), network)
+    Missingness(orders=("random",)).prepare(spec(foreground="none"), network)
     np.save(tmp_path / "two.npy", np.eye(2))
     np.save(tmp_path / "wide.npy", np.ones((2, 3)))
     (tmp_path / "text.npy").write_text("nothing")

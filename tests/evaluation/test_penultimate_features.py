@@ -10,7 +10,7 @@ from maskexp.evaluation.penultimate_features import PenultimateFeatures
 from maskexp.masking.inputs import Black
 from maskexp.models import Classifier
 from maskexp.types import Prediction
-from tests.evaluation.toys import Brightest
+from tests.evaluation.doubles import ColourMeans
 
 
 def shown(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -29,7 +29,7 @@ def test_features_are_those_before_the_head() -> None:
 
 
 def test_a_network_without_a_linear_head_is_refused() -> None:
-    class Headless(Brightest):
+    class Headless(ColourMeans):
         def forward(self, images: Tensor) -> Prediction:
             return Prediction(logits=images.mean(dim=(2, 3)))
 
@@ -38,10 +38,10 @@ def test_a_network_without_a_linear_head_is_refused() -> None:
 
 
 def test_images_that_run_apart_are_refused() -> None:
-    network, images = Brightest(), torch.rand(2, 3, 8, 8)
+    network, images = ColourMeans(), torch.rand(2, 3, 8, 8)
 
     class OneByOne(Black):
-        def __call__(self, network: Brightest, images: Tensor, visible: Tensor) -> Prediction:  # type: ignore[override]
+        def __call__(self, network: ColourMeans, images: Tensor, visible: Tensor) -> Prediction:  # type: ignore[override]
             parts = [network(image[None] * one[None]) for image, one in zip(images, visible, strict=True)]
             return Prediction(logits=torch.cat([part.logits for part in parts]))
 
@@ -53,4 +53,4 @@ def test_a_diverged_network_is_named() -> None:
     images = torch.rand(3, 3, 8, 8)
     images[1] = torch.nan
     with pytest.raises(ValueError, match=r"the network's head holds NaN .* in images \[1\] .*; look for a diverged"):
-        PenultimateFeatures(Brightest())(Black(), *shown(images))
+        PenultimateFeatures(ColourMeans())(Black(), *shown(images))

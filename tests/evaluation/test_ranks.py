@@ -17,7 +17,7 @@ from maskexp.evaluation import (
     SufficiencyAndComprehensiveness,
 )
 from tests.distributed import run_ranks
-from tests.evaluation.subjects import Explained, answers, count
+from tests.evaluation.doubles import Explained, answers, count, named, noisy
 
 EVALUATIONS: dict[str, Callable[[], Evaluation]] = {
     "fidelity": lambda: Fidelity(hiding=["grey", "blur"]),
@@ -46,8 +46,8 @@ def test_reset_forgets_everything(name: str) -> None:
     evaluation = EVALUATIONS[name]()
     first = answers(evaluation, [[0, 1, 2]])
     evaluation.reset()
-    count(evaluation, [[4, 5, 6]], Explained())
-    second = {key: value.item() for key, value in evaluation.compute().items()}
+    count(evaluation, noisy(), [[4, 5, 6]], Explained())
+    second = named(evaluation.compute())
     assert second == answers(EVALUATIONS[name](), [[4, 5, 6]])
     assert second != first
 

@@ -10,50 +10,50 @@ from torch import Tensor
 from maskexp.evaluation import NoiseRobustness
 from maskexp.metrics import CONTROLS, control_attribution
 from maskexp.metrics.functional import kept_pixels
-from tests.evaluation.subjects import SIDE, Explained, TwoParts, answers, images, spec
+from tests.evaluation.doubles import SIDE, Explained, MaskedPixels, answers, noisy, spec
 from tests.metrics.cases import loop_pxap
 
 WHOLE = [list(range(7))]
-NETWORK = TwoParts()
+NETWORK = MaskedPixels()
 GREY = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
 
 
-def noisy(image: int, keep: float) -> Tensor:
+def disturbed(image: int, keep: float) -> Tensor:
     kept = kept_pixels(torch.tensor([image]), (SIDE, SIDE), keep)
-    return torch.where(kept, images()["image"][image : image + 1], GREY)
+    return torch.where(kept, noisy()["image"][image : image + 1], GREY)
 
 
-def maps_of(pictures: list[Tensor]) -> dict[str, np.ndarray]:
-    classifier, label, found = Explained(NETWORK), images()["label"], [[], []]  # type: ignore[var-annotated]
-    for i, picture in enumerate(pictures):
-        prediction = classifier.explain(picture, label[i : i + 1])
-        for values, map_of_one in zip(found, (prediction.attribution, prediction.extras["grad_cam"]), strict=True):
-            values.append(map_of_one.detach())  # type: ignore[union-attr]
-    return {row: torch.cat(values).numpy() for row, values in zip(("", "_grad_cam"), found, strict=True)}
+def maps_of(images: list[Tensor]) -> dict[str, np.ndarray]:
+    classifier, label, found = Explained(NETWORK), noisy()["label"], {}  # type: ignore[var-annotated]
+    for i, image in enumerate(images):
+        for name, values in classifier.explain(image, label[i : i + 1]).attributions.items():
+            found.setdefault(name, []).append(values.detach())
+    return {name: torch.cat(values).numpy() for name, values in found.items()}
 
 
 def test_noise_is_its_definition() -> None:
     values = answers(NoiseRobustness(keep_for_accuracy=0.7, keep_for_attribution=0.5), WHOLE, NETWORK)
-    batch = images()
-    right = [int(NETWORK(noisy(i, 0.7)).logits.argmax()) == batch["label"][i] for i in range(7)]
+    batch = noisy()
+    right = [int(NETWORK(disturbed(i, 0.7)).logits.argmax()) == batch["label"][i] for i in range(7)]
     expected = {"noise/acc_70": sum(map(float, right)) / 7}
     clean = maps_of([batch["image"][i : i + 1] for i in range(7)])
-    rows = maps_of([noisy(i, 0.5) for i in range(7)])
+    rows = maps_of([disturbed(i, 0.5) for i in range(7)])
     for control in CONTROLS:
-        rows[f"_{control}"] = control_attribution(control, batch["foreground"], batch["index"]).numpy()
+        rows[control] = control_attribution(control, batch["foreground"], batch["index"]).numpy()
     foreground, known, nothing = (
         batch["foreground"].numpy(),
         batch["has_foreground"].numpy(),
         np.zeros((7, 1, SIDE, SIDE), dtype=bool),
     )
-    for row, attribution in rows.items():
-        expected[f"noise/pxap_50{row}"] = loop_pxap(1000)(attribution, foreground, known, nothing)["value"]
-        if row != "_ground_truth":
-            own = clean.get(row, clean[""]).astype(np.float64)
+    for name, attribution in rows.items():
+        ending = "" if name == "own" else f"_{name}"
+        expected[f"noise/pxap_50{ending}"] = loop_pxap(1000)(attribution, foreground, known, nothing)["value"]
+        if name != "ground_truth":
+            own = clean.get(name, clean["own"]).astype(np.float64)
             reference = own > own.mean(axis=(2, 3), keepdims=True)
             everywhere = np.ones(7, dtype=bool)
             precision = loop_pxap(1000)(attribution, reference, everywhere, nothing)["value"]
-            expected[f"noise/pxap_vs_clean_50{row}"] = precision
+            expected[f"noise/pxap_vs_clean_50{ending}"] = precision
     assert values == pytest.approx(expected, abs=1e-6)
 
 

@@ -2,57 +2,31 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import pytest
 import torch
 
-from maskexp.evaluation import ExplainableClassifier, StandardMetrics
-from maskexp.models.network import Network
-from maskexp.types import Batch, DataSpec, Prediction
+from maskexp.evaluation import StandardMetrics
+from maskexp.types import DataSpec, Prediction
+from tests.evaluation.doubles import ColourMeans, Explained, batch, named
 
 SPEC = DataSpec(
     "toy", "custom", ("a", "b"), ("x", "y"), ("a/x", "a/y", "b/x", "b/y"), (4, 4), (3, 1, 1, 3), "segmentation"
 )
 
 
-def batch() -> Batch:
-    foreground = torch.zeros(2, 1, 4, 4, dtype=torch.bool)
-    foreground[:, :, :2, :2] = True
-    return {
-        "image": torch.rand(2, 3, 4, 4),
-        "label": torch.tensor([0, 1]),
-        "attribute": torch.tensor([0, 1]),
-        "group": torch.tensor([0, 3]),
-        "foreground": foreground,
-        "has_foreground": torch.tensor([True, True]),
-        "index": torch.arange(2),
-    }
-
-
-class Plain(Network):
-    """A network that is asked for nothing but what it is."""
-
-    def forward(self, images: torch.Tensor) -> Prediction:
-        return Prediction(logits=images.mean(dim=(2, 3)))
-
-    def classify(self, features: torch.Tensor) -> torch.Tensor:
-        return features
-
-    def backbone_parameters(self) -> list[torch.nn.Parameter]:
-        return []
-
-
-def standard(spec: DataSpec = SPEC, masked_stages: int = 0, reported: tuple[str, ...] = ()) -> StandardMetrics:
-    network = Plain()
+def standard(data: DataSpec = SPEC, masked_stages: int = 0, reported: tuple[str, ...] = ()) -> StandardMetrics:
+    network = ColourMeans()
     network.masked_stages, network.reported = masked_stages, reported
     evaluation = StandardMetrics()
-    evaluation.prepare(spec, network)
+    evaluation.prepare(data, network)
     return evaluation
 
 
 def count(evaluation: StandardMetrics, prediction: Prediction) -> None:
-    evaluation.update(cast(ExplainableClassifier, None), batch(), prediction)
+    """Count a prediction for two images whose foreground is the upper left quarter."""
+    pair = torch.tensor([0, 1])
+    images = batch(torch.rand(2, 3, 4, 4), [0, 1], attribute=pair, group=torch.tensor([0, 3]))
+    evaluation.update(Explained(ColourMeans()), images, prediction)
 
 
 def test_masks_are_judged_by_cell_and_grad_cam_smoothly() -> None:
@@ -60,14 +34,13 @@ def test_masks_are_judged_by_cell_and_grad_cam_smoothly() -> None:
     mask[:, :, 0, 0] = 1
     prediction = Prediction(
         logits=torch.tensor([[1.0, 0.0], [1.0, 0.0]]),
-        attribution=mask,
+        attributions={"own": mask, "grad_cam": mask},
         masks=(mask,),
         interpolation="nearest",
-        extras={"grad_cam": mask},
     )
     evaluation = standard(masked_stages=1)
     count(evaluation, prediction)
-    values = {name: value.item() for name, value in evaluation.compute().items()}
+    values = named(evaluation.compute())
     assert values["acc"] == 0.5
     assert values["epg"] == 1.0
     assert values["pxap"] == 1.0
@@ -77,7 +50,7 @@ def test_masks_are_judged_by_cell_and_grad_cam_smoothly() -> None:
     assert values["mask_area"] == values["mask_area_stage_1"] == 0.25
     evaluation.reset()
     count(evaluation, prediction)
-    assert evaluation.compute()["acc"].item() == pytest.approx(0.5)
+    assert named(evaluation.compute())["acc"] == pytest.approx(0.5)
 
 
 def test_metrics_that_agree_after_the_first_batch_stay_apart() -> None:
@@ -86,8 +59,8 @@ def test_metrics_that_agree_after_the_first_batch_stay_apart() -> None:
     inside[..., 0, 0], outside[..., 3, 3] = 1, 1
     evaluation = standard()
     for cam in (inside, outside):
-        count(evaluation, Prediction(torch.zeros(2, 2), inside, extras={"grad_cam": cam}))
-    values = evaluation.compute()
+        count(evaluation, Prediction(torch.zeros(2, 2), {"own": inside, "grad_cam": cam}))
+    values = named(evaluation.compute())
     assert (values["epg"], values["epg_grad_cam"]) == (1.0, 0.5)
     assert values["pxap"] > values["pxap_grad_cam"]
 
@@ -96,7 +69,7 @@ def test_without_foreground_nothing_is_localised() -> None:
     plain = DataSpec.from_dict(SPEC.to_dict() | {"foreground": "none"})
     evaluation = standard(plain)
     count(evaluation, Prediction(torch.zeros(2, 2)))
-    assert not any(name.startswith(("epg", "pxap", "mask")) for name in evaluation.compute())
+    assert not any(name.startswith(("epg", "pxap", "mask")) for name in named(evaluation.compute()))
 
 
 def test_what_a_network_reports_is_averaged_over_images_not_batches() -> None:
@@ -105,7 +78,7 @@ def test_what_a_network_reports_is_averaged_over_images_not_batches() -> None:
         count(
             evaluation,
             Prediction(
-                torch.zeros(2, 2), torch.zeros(2, 1, 2, 2), extras={"grad_cam": torch.zeros(2, 1, 2, 2), "macs": macs}
+                torch.zeros(2, 2), dict.fromkeys(("own", "grad_cam"), torch.zeros(2, 1, 2, 2)), extras={"macs": macs}
             ),
         )
-    assert evaluation.compute()["macs"].item() == 3.0
+    assert named(evaluation.compute())["macs"] == 3.0

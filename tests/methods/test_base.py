@@ -51,7 +51,7 @@ def test_explain_works_in_inference_mode_and_without_a_target(method: Method, bi
     assert prediction.attribution is not None
     assert prediction.attribution.shape[:2] == (3, 1)
     assert 0 <= prediction.attribution.min() <= prediction.attribution.max() <= 1
-    assert "grad_cam" in prediction.extras
+    assert set(prediction.attributions) == {"own", "grad_cam"}
     assert bool(prediction.masks) == isinstance(method, MASKED)
 
 

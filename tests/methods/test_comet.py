@@ -29,7 +29,7 @@ def sheet_prediction(requires_grad: bool = False) -> Prediction:
     logits = torch.tensor([[2.0, 0, 0], [0, 1, 0]])
     detected = torch.tensor([[0.5, 0, 0], [0, 0, 2]])
     extras: dict[str, Any] = {"kept": mask * 1, "left": 1 - mask, "detector_logits": detected}
-    return Prediction(logits, attribution=mask, masks=(mask,), extras=extras)
+    return Prediction(logits, {"own": mask}, masks=(mask,), extras=extras)
 
 
 LABELS: Batch = {"label": torch.tensor([0, 1])}  # type: ignore[typeddict-item]

@@ -47,7 +47,7 @@ def test_the_prediction_is_that_of_the_way_of_hiding(birds: SyntheticBirds, batc
         expected = hiding(method.network, batch["image"], batch["foreground"])
         assert torch.equal(prediction.logits, expected.logits)
         assert prediction.attribution is not None
-        assert torch.equal(prediction.attribution, prediction.extras["grad_cam"])  # type: ignore[arg-type]
+        assert torch.equal(prediction.attribution, prediction.attributions["grad_cam"])
 
 
 def test_training_sees_whole_images_and_gives_the_weights_of_erm(

@@ -16,7 +16,7 @@ from maskexp.masking.inputs.fills import IMAGENET_MEAN, Black, Blur, Colour, Edg
 from maskexp.masking.inputs.interface import InputMasking
 from maskexp.masking.inputs.layer_masking import LayerMasking, PartialConvolution, UnsupportedLayerError
 from maskexp.masking.inputs.neighbours import neighbour_padding
-from maskexp.masking.inputs.registry import INPUT_MASKING_NAMES, create_input_masking
+from maskexp.masking.inputs.registry import INPUT_MASKING_NAMES, create_input_masking, create_input_maskings
 from maskexp.masking.inputs.token_dropping import TokenDropping
 
 __all__ = [
@@ -36,5 +36,6 @@ __all__ = [
     "TokenDropping",
     "UnsupportedLayerError",
     "create_input_masking",
+    "create_input_maskings",
     "neighbour_padding",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from maskexp.masking.inputs.fills import Black, Blur, Colour, EdgeSmoothed, Grey, Mean, Noise
 from maskexp.masking.inputs.interface import InputMasking
@@ -51,3 +51,14 @@ def create_input_masking(name: str) -> InputMasking:
         f"there is no way of hiding called {name!r}; choose {', '.join(INPUT_MASKING_NAMES)}, or a colour such as "
         "#7f7f7f"
     )
+
+
+def create_input_maskings(names: Sequence[str]) -> dict[str, InputMasking]:
+    """Return several ways of hiding by name.
+
+    Raises:
+        ValueError: if there is none, or one is unknown.
+    """
+    if not names:
+        raise ValueError("there is no way of hiding to judge by; name one, e.g. hiding: [grey]")
+    return {name: create_input_masking(name) for name in names}

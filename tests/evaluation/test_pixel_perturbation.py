@@ -13,30 +13,34 @@ from torch import Tensor, nn
 from maskexp.evaluation import Evaluation, Fidelity, InsertionAndDeletion, SufficiencyAndComprehensiveness
 from maskexp.masking.inputs import create_input_masking
 from maskexp.metrics import control_attribution
-from tests.evaluation.subjects import SIDE, Explained, Reader, TwoParts, answers, count, images, spec
+from tests.evaluation.doubles import SIDE, Explained, MaskedPixels, WeightedPixels, answers, count, named, noisy, spec
 
 WHOLE = [list(range(7))]
 PIXELS = SIDE * SIDE
-SOURCES = ("", "_grad_cam", "_random")
+MAPS = ("own", "grad_cam", "random")
 PATHS = ("predictor", "pipeline")
-NETWORK = TwoParts()
+NETWORK = MaskedPixels()
 
 
 @cache
 def maps() -> dict[str, np.ndarray]:
-    batch = images()
+    batch = noisy()
     prediction = Explained(NETWORK).explain(batch["image"], batch["label"])
     random = control_attribution("random", batch["foreground"], batch["index"])
-    found = {"": prediction.attribution, "_grad_cam": prediction.extras["grad_cam"], "_random": random}
-    return {name: values.detach().numpy() for name, values in found.items()}  # type: ignore[union-attr]
+    found = prediction.attributions | {"random": random}
+    return {name: values.detach().numpy() for name, values in found.items()}
+
+
+def ending(judged: str) -> str:
+    return "" if judged == "own" else f"_{judged}"
 
 
 def part(path: str) -> nn.Module:
-    return NETWORK.reader if path == "predictor" else NETWORK
+    return NETWORK.predictor if path == "predictor" else NETWORK
 
 
-def first(source: str, image: int, share: float) -> list[int]:
-    values = maps()[source][image].ravel().tolist()
+def first(judged: str, image: int, share: float) -> list[int]:
+    values = maps()[judged][image].ravel().tolist()
     return sorted(range(PIXELS), key=lambda pixel: (-values[pixel], pixel))[: round(share * PIXELS)]
 
 
@@ -45,7 +49,7 @@ def shown(image: int, pixels: list[int], hiding: str, *, hidden: bool) -> Tensor
     visible = torch.full((PIXELS,), hidden)
     visible[pixels] = not hidden
     fill = create_input_masking(hiding)
-    return fill.fill(images()["image"][image : image + 1], visible.view(1, 1, SIDE, SIDE))  # type: ignore[attr-defined]
+    return fill.fill(noisy()["image"][image : image + 1], visible.view(1, 1, SIDE, SIDE))  # type: ignore[attr-defined]
 
 
 @torch.no_grad()
@@ -58,7 +62,7 @@ def average(of_image: Callable[[int], float]) -> float:
 
 
 def predicted(path: str, image: int) -> int:
-    return int(logits(path, images()["image"][image : image + 1]).argmax())
+    return int(logits(path, noisy()["image"][image : image + 1]).argmax())
 
 
 def probability(path: str, image: Tensor, target: int) -> float:
@@ -69,19 +73,19 @@ def test_fidelity_is_its_definition() -> None:
     values = answers(
         Fidelity(hiding=["grey", "noise"], shares=[0.1, 0.4], protocols=["remove", "keep"]), WHOLE, NETWORK
     )
-    label = images()["label"].tolist()
+    label = noisy()["label"].tolist()
     expected = {f"fidelity/{path}/00": average(lambda i, p=path: predicted(p, i) == label[i]) for path in PATHS}
     for hiding in ("grey", "noise"):
         for path in PATHS:
             for share in (0.1, 0.4):
-                for source in SOURCES:
+                for judged in MAPS:
                     for keep in (False, True):
                         right = [
-                            int(logits(path, shown(i, first(source, i, share), hiding, hidden=not keep)).argmax())
+                            int(logits(path, shown(i, first(judged, i, share), hiding, hidden=not keep)).argmax())
                             == label[i]
                             for i in range(7)
                         ]
-                        key = f"fidelity/{hiding}/{path}/{'keep_' if keep else ''}{round(100 * share)}{source}"
+                        key = f"fidelity/{hiding}/{path}/{'keep_' if keep else ''}{round(100 * share)}{ending(judged)}"
                         expected[key] = sum(right) / 7
     assert values == pytest.approx(expected)
     assert len({value for name, value in values.items() if "/grey/" in name}) > 3  # the question has several answers
@@ -91,16 +95,16 @@ def test_insertion_and_deletion_are_their_definitions() -> None:
     values = answers(InsertionAndDeletion(steps=4), WHOLE, NETWORK)
     expected = {}
     for path in PATHS:
-        for source in SOURCES:
+        for judged in MAPS:
             for direction, hiding in (("insertion", "blur"), ("deletion", "grey")):
 
-                def area(i: int, path: str = path, source: str = source, way: str = hiding) -> float:
+                def area(i: int, path: str = path, judged: str = judged, way: str = hiding) -> float:
                     target, removed = predicted(path, i), way == "grey"
-                    pictures = [shown(i, first(source, i, step / 4), way, hidden=removed) for step in range(5)]
-                    curve = [probability(path, picture, target) for picture in pictures]
+                    images = [shown(i, first(judged, i, step / 4), way, hidden=removed) for step in range(5)]
+                    curve = [probability(path, image, target) for image in images]
                     return (sum(curve) - curve[0] / 2 - curve[-1] / 2) / 4
 
-                expected[f"{direction}/{hiding}/{path}{source}"] = average(area)
+                expected[f"{direction}/{hiding}/{path}{ending(judged)}"] = average(area)
     assert values == pytest.approx(expected, abs=1e-6)
 
 
@@ -109,27 +113,27 @@ def test_sufficiency_and_comprehensiveness_are_their_definitions() -> None:
     expected = {}
     for question, hidden in (("sufficiency", False), ("comprehensiveness", True)):
         for path in PATHS:
-            for source in SOURCES:
+            for judged in MAPS:
 
-                def loss(i: int, path: str = path, source: str = source, hidden: bool = hidden) -> float:
-                    target, image = predicted(path, i), images()["image"][i : i + 1]
-                    parts = [shown(i, first(source, i, share), "black", hidden=hidden) for share in (0.1, 0.5)]
-                    left = [probability(path, picture, target) for picture in parts]
+                def loss(i: int, path: str = path, judged: str = judged, hidden: bool = hidden) -> float:
+                    target, image = predicted(path, i), noisy()["image"][i : i + 1]
+                    parts = [shown(i, first(judged, i, share), "black", hidden=hidden) for share in (0.1, 0.5)]
+                    left = [probability(path, image, target) for image in parts]
                     return probability(path, image, target) - sum(left) / 2
 
-                expected[f"{question}/black/{path}{source}"] = average(loss)
-    for source in ("", "_grad_cam"):
-        for question, judge in (("sufficiency", NETWORK.reader), ("comprehensiveness", NETWORK.finder)):
+                expected[f"{question}/black/{path}{ending(judged)}"] = average(loss)
+    for judged in ("own", "grad_cam"):
+        for question, judge in (("sufficiency", NETWORK.predictor), ("comprehensiveness", NETWORK.detector)):
 
-            def soft(i: int, judge: nn.Module = judge, source: str = source) -> float:
-                image, mask = images()["image"][i : i + 1], torch.from_numpy(maps()[source][i])
-                seen = image * (mask if judge is NETWORK.reader else 1 - mask)
+            def soft(i: int, judge: nn.Module = judge, judged: str = judged) -> float:
+                image, mask = noisy()["image"][i : i + 1], torch.from_numpy(maps()[judged][i])
+                seen = image * (mask if judge is NETWORK.predictor else 1 - mask)
                 with torch.no_grad():
-                    whole, masked = (judge(picture).logits[0].double().softmax(0) for picture in (image, seen))
+                    whole, masked = (judge(shown).logits[0].double().softmax(0) for shown in (image, seen))
                 target = predicted("pipeline", i)
                 return float(whole[target] - masked[target])
 
-            expected[f"{question}/black/soft{source}"] = average(soft)
+            expected[f"{question}/black/soft{ending(judged)}"] = average(soft)
     assert values == pytest.approx(expected, abs=1e-6)
 
 
@@ -142,10 +146,10 @@ CASES: dict[str, Callable[[], Evaluation]] = {
 
 @pytest.mark.parametrize("name", sorted(CASES))
 def test_a_network_without_parts_says_the_same_on_both_paths(name: str) -> None:
-    classifier, evaluation = Explained(Reader(3).eval()), CASES[name]()
+    classifier, evaluation = Explained(WeightedPixels(3).eval()), CASES[name]()
     evaluation.prepare(spec(), classifier.network)
-    count(evaluation, WHOLE, classifier)
-    values = {key: value.item() for key, value in evaluation.compute().items()}
+    count(evaluation, noisy(), WHOLE, classifier)
+    values = named(evaluation.compute())
     one = {key.replace("predictor", ""): value for key, value in values.items() if "predictor" in key}
     assert one == {key.replace("pipeline", ""): value for key, value in values.items() if "pipeline" in key}
     assert len(one) >= 3
