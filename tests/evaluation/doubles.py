@@ -102,7 +102,8 @@ class Explained:
         return prediction
 
     def explain(self, images: Tensor, target: Tensor | None = None) -> Prediction:
-        return add_attributions(self(images), self.network, images, target)
+        prediction = self(images)
+        return prediction if prediction.features is None else add_attributions(prediction, self.network, images, target)
 
 
 def spec(**changes: Any) -> DataSpec:
