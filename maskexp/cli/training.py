@@ -341,11 +341,12 @@ class TrainingCLI(LightningCLI):
 
     def _require_test_split(self) -> None:
         """Complain before the training, rather than after it, that there is nothing to test on."""
-        splits = cast(ImageDataModule, self.datamodule).table.splits
-        if self.settings.test_after_fit and "test" not in splits:
+        data = cast(ImageDataModule, self.datamodule)
+        splits = data.table.splits
+        if self.settings.test_after_fit and data.test_split not in splits:
             raise CommandError(
-                f"the data has no split 'test', only {', '.join(splits)}; to train without a test at the end give "
-                "--test_after_fit false"
+                f"the data has no split {data.test_split!r} to test on, only {', '.join(splits)}; choose one by "
+                "--data.test_split, or train without a test at the end by --test_after_fit false"
             )
 
     def _conclude(self) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Self
 
-from maskexp.data.datasets.shared.files import image_files, subfolders
+from maskexp.data.datasets.shared.files import image_files, is_image_file, subfolders
 from maskexp.data.errors import DataError, DatasetNotFoundError
 from maskexp.data.info import DatasetInfo
 from maskexp.data.manifest.layout import DataSource
@@ -22,7 +22,13 @@ __all__ = ["ROLES", "CustomData", "prepare_csv", "prepare_folder"]
 
 ROLES = ("image", "label", "attribute", "split", "mask", "x0", "y0", "x1", "y1", "id")
 """What a column of a user's CSV can be; the first two are required."""
+ALIASES = {"split": ("subset", "set", "partition"), "mask": ("maskpath", "segmentation"), "attribute": ("attrib",)}
+"""Headers that people write for an optional column, which would otherwise be left unread without a word."""
+SPARSE = 100
+"""How many numbers of classes may be missing beside one for each that occurs."""
 CORNERS = ("x0", "y0", "x1", "y1")
+OFFICIAL_SPLITS = ("train", "val", "test")
+"""Any other name is a further split to evaluate on, unless it looks like one of these."""
 HASHED_SPLITS = ((0.7, "train"), (0.85, "val"), (1.0, "test"))
 
 
@@ -46,7 +52,9 @@ class Naming:
         # A negative number names nothing: it is left to `index`, which refuses it with its line.
         present = sorted({value for value in values if value and not _is_negative(value)})
         if all(value.isdecimal() for value in present):
-            return cls(tuple(f"{role} {index}" for index in range(max(map(int, present), default=-1) + 1)), False)
+            numbers = sorted(map(int, present))
+            _require_numbered_from_0(numbers, role)
+            return cls(tuple(f"{role} {index}" for index in range(max(numbers, default=-1) + 1)), False)
         return cls(tuple(present), False)
 
     def index(self, value: str, role: str, where: str) -> int:
@@ -93,21 +101,49 @@ def prepare_csv(
         )
     lines, header = _read(path)
     column = _columns(path, header, columns or {})
-    cells = [{role: (line[name] or "").strip() for role, name in column.items()} for line in lines]
+    cells = [{role: line[name].strip() for role, name in column.items()} for _, line in lines]
+    for cell in cells:
+        cell.update({role: _plain(cell[role]) for role in ("label", "attribute") if role in cell})
     label = Naming.of([cell["label"] for cell in cells], classes, "class")
     attribute = Naming.of([cell.get("attribute", "") for cell in cells], attributes, "attribute")
-    rows = [_row(cell, f"{path}, line {number}", label, attribute) for number, cell in enumerate(cells, start=2)]
+    places = [f"{path}, line {number}" for number, _ in lines]
+    rows = [_row(cell, where, label, attribute) for cell, where in zip(cells, places, strict=True)]
+    _require_single(rows, places, label.names)
+    _require_trained(rows, places, label.names)
     notes = () if "split" in column else ("the CSV has no split: 70/15/15 % by a hash of the image's path",)
     card = own_card(path.stem, label.names, attribute.names, any(row.mask for row in rows), notes)
     return _existing(Prepared(ManifestTable(card, rows), root or path.parent, root or path.parent), str(path))
 
 
-def _read(path: Path) -> tuple[list[dict[str, str]], list[str]]:
-    """Return the lines and the header of a CSV."""
+def _read(path: Path) -> tuple[list[tuple[int, dict[str, str]]], list[str]]:
+    """Return the lines of a CSV, each with its number, and its header.
+
+    Raises:
+        DataError: if the file is not UTF-8, is separated by something else than commas, or has lines of another length.
+    """
+    lines = []
     with opened_text(path) as file:
         reader = csv.DictReader(file)
-        lines = list(reader)
-        return lines, list(reader.fieldnames or ())
+        header = list(reader.fieldnames or ())
+        if len(header) == 1 and (other := next((mark for mark in (";", "\t") if mark in header[0]), None)):
+            mark = "tabs" if other == "\t" else "semicolons"
+            raise DataError(f"{path} separates its columns by {mark}; save it with commas between them")
+        if twice := [name for name in dict.fromkeys(header) if header.count(name) > 1]:
+            raise DataError(f"{path} has the column {twice[0]!r} more than once; rename all but one")
+        for line in reader:
+            if None in line or None in line.values():
+                raise DataError(
+                    f"{path}, line {reader.line_num}: the line has another number of cells than the header; put "
+                    "quotes around a cell that holds a comma"
+                )
+            lines.append((reader.line_num, line))
+    return lines, header
+
+
+def _plain(cell: str) -> str:
+    """Return a number of a class without the fraction that a spreadsheet added, e.g. ``10`` for ``10.0``."""
+    whole, point, fraction = cell.partition(".")
+    return whole if point and fraction and whole.isdecimal() and not fraction.strip("0") else cell
 
 
 def _columns(path: Path, header: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
@@ -125,6 +161,13 @@ def _columns(path: Path, header: Sequence[str], given: Mapping[str, str]) -> dic
                 f"Say which one is the {role} with --data.columns.{role}"
             )
     there = {role: name for role, name in column.items() if name in header}
+    for name in header:
+        meant = [role for role in ROLES if name not in there.values() and role not in there and _means(name, role)]
+        if meant:
+            raise DataError(
+                f"{path} has a column {name!r}, which is not used; did you mean {meant[0]!r}? Rename it, or give "
+                f"--data.columns.{meant[0]} {name!r}"
+            )
     if 0 < sum(corner in there for corner in CORNERS) < len(CORNERS):
         raise DataError(f"{path} has only some of the columns x0, y0, x1, y1 of a box")
     return there
@@ -135,12 +178,18 @@ def _row(cell: Mapping[str, str], where: str, label: Naming, attribute: Naming) 
     image, value = cell["image"], cell.get("attribute", "")
     if not image or not cell["label"]:
         raise DataError(f"{where}: {'label' if image else 'image'} is empty")
-    split = cell.get("split", _hashed_split(image)).lower()
-    if not split:
+    for role in ("image", "mask"):
+        if "\\" in cell.get(role, ""):
+            raise DataError(f"{where}: the path {cell[role]!r} has backslashes; write it with /")
+    given = cell.get("split", _hashed_split(image)).lower()
+    if not given:
         raise DataError(f"{where}: split is empty; write train, val or test")
+    split = SPLIT_NAMES.get(given, given)
+    if split not in OFFICIAL_SPLITS and (hint := did_you_mean(split, OFFICIAL_SPLITS, otherwise="")):
+        raise DataError(f"{where}: the split {given!r} is unknown; {hint}")
     return Row(
         id=cell.get("id") or image,
-        split=SPLIT_NAMES.get(split, split),
+        split=split,
         label=label.index(cell["label"], "label", where),
         image=image,
         attribute=attribute.index(value, "attribute", where) if value else -1,
@@ -181,6 +230,75 @@ def _existing(prepared: Prepared, listed_in: str) -> Prepared:
     return prepared
 
 
+def _require_numbered_from_0(numbers: Sequence[int], role: str) -> None:
+    """Refuse numbers that leave too much out to be the numbers of classes.
+
+    Raises:
+        DataError: if they do.
+    """
+    if not numbers:
+        return
+    if numbers[0] > 0 and numbers == list(range(numbers[0], numbers[-1] + 1)) and len(numbers) > 1:
+        raise DataError(
+            f"the numbers of {role} go from {numbers[0]} to {numbers[-1]}, but the first is 0; subtract {numbers[0]}, "
+            "or write names"
+        )
+    if numbers[-1] >= 2 * len(numbers) + SPARSE:
+        raise DataError(
+            f"the numbers of {role} go up to {numbers[-1]}, but only {len(numbers)} of them occur; number them from 0, "
+            "or write names"
+        )
+
+
+def _require_single(rows: Sequence[Row], places: Sequence[str], classes: Sequence[str]) -> None:
+    """Refuse a line that says again what another one says.
+
+    Raises:
+        DataError: if there is one, with both lines and both labels.
+    """
+    first: dict[tuple[str, str], int] = {}
+    for position, row in enumerate(rows):
+        before = first.setdefault((row.split, row.id), position)
+        if before != position:
+            labels = dict.fromkeys(classes[rows[index].label] for index in (before, position))
+            also = f", as {' and as '.join(map(repr, labels))}" if len(labels) > 1 else ""
+            raise DataError(
+                f"{places[position]}: {row.id!r} stands in line {places[before].rpartition(' ')[2]} already{also}; "
+                "keep one of the two lines, or give each an id of its own"
+            )
+
+
+def _require_trained(rows: Sequence[Row], places: Sequence[str], classes: Sequence[str]) -> None:
+    """Refuse a class that is judged but never trained.
+
+    Raises:
+        DataError: if there is one.
+    """
+    trained = {row.label for row in rows if row.split == "train"}
+    for row, where in zip(rows, places, strict=True):
+        if trained and row.split in OFFICIAL_SPLITS and row.label not in trained:
+            raise DataError(
+                f"{where}: the class {classes[row.label]!r} is in the split {row.split!r} but not in 'train'; add "
+                "training images, or leave its lines out"
+            )
+
+
+def _means(name: str, role: str) -> bool:
+    """Return whether a header names a role in another spelling."""
+    plain = name.strip().strip("\ufeff").lower().replace(" ", "").replace("_", "")
+    return plain in (role, f"{role}s", *ALIASES.get(role, ())) or (len(role) > 3 and _one_letter_apart(plain, role))
+
+
+def _one_letter_apart(word: str, other: str) -> bool:
+    """Return whether one letter was left out, added, exchanged, or two were swapped."""
+    if abs(len(word) - len(other)) > 1 or word == other:
+        return False
+    start = next((i for i, (a, b) in enumerate(zip(word, other, strict=False)) if a != b), min(len(word), len(other)))
+    rest, others = word[start:], other[start:]
+    swapped = rest[:2] == others[1::-1] and rest[2:] == others[2:]
+    return swapped or rest[1:] == others or rest == others[1:] or rest[1:] == others[1:]
+
+
 def _is_negative(value: str) -> bool:
     return value.startswith("-") and value[1:].isdecimal()
 
@@ -207,7 +325,8 @@ def prepare_folder(root: Path, masks: Path | None = None) -> Prepared:
         DatasetNotFoundError: if a folder is missing.
         DataError: if there are no images, or a split has a class that training lacks.
     """
-    names = {folder.name: SPLIT_NAMES.get(folder.name, folder.name) for folder in subfolders(root)}
+    lower = {folder.name: folder.name.lower() for folder in subfolders(root)}
+    names = {name: SPLIT_NAMES.get(plain, plain) for name, plain in lower.items()}
     splits = {name: split for name, split in names.items() if split in ("train", "val", "test")}
     if not splits:
         raise DatasetNotFoundError.explained(
@@ -219,27 +338,49 @@ def prepare_folder(root: Path, masks: Path | None = None) -> Prepared:
     if masks is not None and not masks.is_dir():
         raise DatasetNotFoundError.explained("The masks of your data", str(masks), "draw them", "--data.masks")
     mask_root = masks or (root / "masks" if (root / "masks").is_dir() else None)
-    classes = sorted({folder.name for name in splits for folder in subfolders(root / name)})
+    folders = [(name, folder) for name in splits for folder in subfolders(root / name)]
+    classes = sorted({folder.name for _, folder in folders})
     if "train" in splits.values():
-        trained = {
-            folder.name for name, split in splits.items() if split == "train" for folder in subfolders(root / name)
-        }
+        trained = {folder.name for name, folder in folders if splits[name] == "train"}
         if unknown := [name for name in classes if name not in trained]:
             raise DataError(f"class {unknown[0]!r} occurs in {root} but not in its training split; rename its folder")
     rows = [
         Row(
             id=path.relative_to(root / name).as_posix(),
-            split=split,
+            split=splits[name],
             label=classes.index(path.parent.name),
             image=path.relative_to(root).as_posix(),
             mask=_mask_of(path.relative_to(root), mask_root),
         )
-        for name, split in splits.items()
-        for folder in subfolders(root / name)
+        for name, folder in folders
         for path in image_files(folder)
     ]
-    card = own_card(root.resolve().name, tuple(classes), (), any(row.mask for row in rows), ())
+    if not rows:
+        raise DataError(f"{root} has folders of classes, but no images in them; it needs e.g. train/<class>/<name>.jpg")
+    if masks is not None and not any(row.mask for row in rows):
+        raise DataError(
+            f"no file in {masks} belongs to an image; the mask of {rows[0].image} would be "
+            f"{masks / Path(rows[0].image).with_suffix('.png')}"
+        )
+    further = [name for name in names if name not in splits and root / name != mask_root]
+    notes = _left_out(folder for _, folder in folders)
+    if further:
+        notes = (*notes, f"{len(further)} folders are no train, val or test and were left out: {_listed(further)}")
+    card = own_card(root.resolve().name, tuple(classes), (), any(row.mask for row in rows), notes)
     return Prepared(ManifestTable(card, rows), root, mask_root)
+
+
+def _left_out(folders: Iterable[Path]) -> tuple[str, ...]:
+    """Say what lies in the folders of classes and is no image."""
+    other = [path for folder in folders for path in sorted(folder.iterdir()) if not is_image_file(path)]
+    notes = []
+    for what, found in (
+        ("sub-folders of classes", [path for path in other if path.is_dir()]),
+        ("files that are no images by their names", [path for path in other if not path.is_dir()]),
+    ):
+        if found:
+            notes.append(f"{len(found)} {what} were left out, e.g. {found[0]}")
+    return tuple(notes)
 
 
 def _mask_of(image: Path, masks: Path | None) -> str:
@@ -303,14 +444,24 @@ class CustomData(DataSource):
             DataError: if they cannot be understood.
         """
         folder, mask_folder = (None if path is None else Path(path).expanduser() for path in (root, masks))
+        names = {"columns": columns, "classes": classes, "attributes": attributes}
         if csv is not None:
+            if masks is not None:
+                raise DataError(
+                    "masks is the folder of the masks of an image folder; a CSV names each mask in its column 'mask' "
+                    "(or give --data.columns.mask)"
+                )
             return cls(prepare_csv(Path(csv).expanduser(), folder, columns, classes, attributes))
         if folder is None:
             raise DataError("Manifest needs --data.root (a folder) or --data.csv (a file)")
         if (folder / "dataset.json").is_file():
+            _refuse(names, f"{folder} is a prepared manifest, whose dataset.json says them")
             return cls(Prepared(ManifestTable.read(folder), folder, mask_folder or folder))
         if (folder / "manifest.csv").is_file():
+            if masks is not None:
+                raise DataError(f"masks is given, but {folder / 'manifest.csv'} names each mask in its column 'mask'")
             return cls(prepare_csv(folder / "manifest.csv", folder, columns, classes, attributes))
+        _refuse(names, f"{folder} is an image folder, whose sub-folders name the classes")
         return cls(prepare_folder(folder, mask_folder))
 
     def prepare(self, cache_dir: str | Path | None = None) -> Prepared:
@@ -320,3 +471,13 @@ class CustomData(DataSource):
     def prepare_unverified(self) -> Prepared:
         """Return manifest and folders."""
         return self.prepared
+
+
+def _refuse(wishes: Mapping[str, object], why: str) -> None:
+    """Refuse arguments that nothing would obey.
+
+    Raises:
+        DataError: if one was given.
+    """
+    if given := [name for name, value in wishes.items() if value]:
+        raise DataError(f"{', '.join(given)} cannot be given here: {why}; omit it")

@@ -138,7 +138,11 @@ def check(
     for problems in in_parallel(lambda row: list(examine(row, prepared, decode)), table.rows, workers):
         for kind, item in problems:
             found[kind].append(item)
-    found["leak"] += _leaks(table.rows, contents)
+    found["leak"] += _shared(table.rows, contents, "train", [split for split in table.splits if split != "train"])
+    found["shared"] += _shared(table.rows, contents, "val", ["test"])
+    found["two_labels"] += _two_labels(table.rows, contents)
+    if table.card.attributes:
+        found["no_attribute"] += [f"{row.split} {row.id}" for row in table.rows if row.attribute < 0]
     digest = "" if sha256 is None else _digest(prepared, contents, workers)
     findings = [*further, *_digested(digest, sha256)]
     findings += [
@@ -158,18 +162,31 @@ def _failed(name: str, kind: str, error: Exception) -> Report:
     return Report(name, "unknown", (), {}, (Finding(kind, "error", str(error)),))
 
 
-def _leaks(table: Sequence[Row], contents: Sequence[str]) -> list[str]:
-    """Return rows of evaluation splits whose image, pair or (if known) content is in the training split too."""
-    trained: dict[str, str] = {}
-    rows = list(zip(table, contents, strict=True))
-    for row, content in rows:
-        if row.split == "train":
-            trained.update(dict.fromkeys(_identities(row, content), row.id))
+def _shared(rows: Sequence[Row], contents: Sequence[str], split: str, others: Sequence[str]) -> list[str]:
+    """Return rows of other splits whose image, pair or (if known) content is in a split too."""
+    inside: dict[str, str] = {}
+    for row, content in zip(rows, contents, strict=True):
+        if row.split == split:
+            inside.update(dict.fromkeys(_identities(row, content), row.id))
+    wanted = [(row, content) for row, content in zip(rows, contents, strict=True) if row.split in others]
     return [
-        f"{row.split} {row.id} is train {next(trained[key] for key in _identities(row, content) if key in trained)}"
-        for row, content in rows
-        if row.split != "train" and any(key in trained for key in _identities(row, content))
+        f"{row.split} {row.id} is {split} {next(inside[key] for key in _identities(row, content) if key in inside)}"
+        for row, content in wanted
+        if any(key in inside for key in _identities(row, content))
     ]
+
+
+def _two_labels(rows: Sequence[Row], contents: Sequence[str]) -> list[str]:
+    """Return rows whose image, by its path or (if known) its content, stands under another label before."""
+    first: dict[str, Row] = {}
+    found = []
+    for row, content in zip(rows, contents, strict=True):
+        for key in (f"image:{row.image}" if row.image else "", f"content:{content}" if content else ""):
+            before = first.setdefault(key, row) if key else row
+            if before.label != row.label:
+                found.append(f"{row.split} {row.id} and {before.split} {before.id}: labels {row.label}, {before.label}")
+                break
+    return found
 
 
 def _identities(row: Row, content: str) -> list[str]:

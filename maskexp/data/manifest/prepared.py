@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,8 +27,9 @@ __all__ = [
     "own_card",
 ]
 
-SPLIT_NAMES = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}
+SPLIT_NAMES = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
 """Names that people give to the three splits, and ours."""
+BLOCK = 1024
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -117,8 +119,13 @@ def names_with_times(folder: Path) -> list[tuple[str, int]]:
 
 def in_parallel(function: Callable[[T], R], items: Iterable[T], workers: int = 8) -> list[R]:
     """Apply ``function`` to all items in threads, for files that wait on a disk or a network; keeps the order."""
+    results: list[R] = []
+    remaining = iter(items)
     with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(function, items))
+        # In blocks: the pool keeps about a kilobyte for each item that it was given.
+        while block := list(islice(remaining, BLOCK)):
+            results += pool.map(function, block)
+    return results
 
 
 def own_card(

@@ -10,6 +10,7 @@ import csv
 import hashlib
 import io
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -123,6 +124,9 @@ class ManifestTable:
         self.rows = sorted(rows, key=lambda row: (row.split, row.id))
         if not self.rows:
             raise DataError(f"the manifest of {card.name} has no rows")
+        for what, names in (("class", card.classes), ("attribute", card.attributes), ("group", card.group_names)):
+            if twice := [name for name, count in Counter(names).items() if count > 1]:
+                raise DataError(f"{card.name} has two of the {what} {twice[0]!r}; rename a class or an attribute")
         for row, following in pairwise(self.rows):
             if (row.split, row.id) == (following.split, following.id):
                 raise DataError(f"id {row.id!r} occurs twice in split {row.split!r} of {card.name}; ids must be unique")

@@ -10,21 +10,44 @@ from typing import Any
 
 from maskexp.data.manifest.prepared import atomic_write_folder, cache_folder
 
-__all__ = ["converted_masks", "image_files", "subfolders"]
+__all__ = ["converted_masks", "image_files", "is_image_file", "subfolders"]
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+SUFFIXES = (
+    *(
+        ".avif",
+        ".bmp",
+        ".gif",
+        ".j2k",
+        ".jfif",
+        ".jp2",
+        ".jpe",
+        ".jpeg",
+        ".jpg",
+        ".pbm",
+        ".pgm",
+        ".png",
+        ".pnm",
+        ".ppm",
+    ),
+    *(".tif", ".tiff", ".webp"),
+)
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Return the sub-folders, sorted; none where ``folder`` is no folder."""
-    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    """Return the sub-folders but for hidden ones, sorted; none where ``folder`` is no folder."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def is_image_file(path: Path) -> bool:
+    """Return whether a path is an image by its name; hidden files, such as macOS's ``._name.jpg``, are none."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and not path.is_dir()
 
 
 def image_files(folder: Path) -> list[Path]:
     """Return the image files in a folder, sorted by name; none where ``folder`` is no folder."""
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    return sorted(filter(is_image_file, folder.iterdir())) if folder.is_dir() else []
 
 
 def converted_masks(
