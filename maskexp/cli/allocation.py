@@ -15,7 +15,7 @@ INTERACTIVE = ("bash", "interactive")
 
 
 def check_allocation(num_nodes: Any, devices: Any, environ: Mapping[str, str] | None = None) -> None:
-    """Refuse, before anything is imported or loaded, what would hang or fail under SLURM.
+    """Refuse, before anything is loaded or written, what would hang or fail under SLURM.
 
     Outside a SLURM job, and in an interactive shell inside one, nothing is checked.
 

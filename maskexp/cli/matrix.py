@@ -58,6 +58,7 @@ def run(verb: str, args: Sequence[str]) -> int:
         return _run_one(options)
     if options.file is None:
         raise CommandError(f"maskexp {verb} needs a study: maskexp {verb} FILE --runs DIR")
+    _check_options(options)
     if options.jobs is not None and options.jobs < 1:
         raise CommandError(f"--jobs is {options.jobs}; it must be at least 1")
     study = open_study(options.file)
@@ -185,6 +186,18 @@ def _pending(
     return pending, notes
 
 
+def _check_options(options: argparse.Namespace) -> None:
+    """Refuse options that would do nothing."""
+    if options.json and not options.status:
+        raise CommandError("--json is how --status is printed: add --status")
+    if options.launcher != "slurm":
+        given = [name for name in SLURM_OPTIONS if getattr(options, name.replace("-", "_"))]
+        given += [name for name in ("container", "singleton") if getattr(options, name)]
+        given += ["template"] if options.template != TEMPLATE else []
+        if given:
+            raise CommandError(f"--{given[0]} is for SLURM: add --launcher slurm")
+
+
 def _check(pending: Sequence[Cell], options: argparse.Namespace) -> None:
     """Refuse what cannot be launched, before anything is written."""
     if options.launcher == "slurm":
@@ -266,7 +279,7 @@ class _Board:
 
     def __init__(self, study: Study, runs: Runs, pending: Sequence[Cell], pool: Pool, done: int) -> None:
         self.study, self.runs, self.pool = study, runs, pool
-        self.total, self.done, self.failed = len(study.cells), done, 0
+        self.total, self.done, self.failed = len({cell.folder for cell in study.cells}), done, 0
         self.cells = {cell.folder: cell for cell in pending}
         self.left = dict(self.cells)
         self.durations = _durations(study, runs)

@@ -49,7 +49,7 @@ from maskexp.studies.study import is_study
 
 __all__ = ["TrainingCLI", "run"]
 
-COMMAND_ONLY_KEYS = ("config", "ckpt_path", "run_dir")
+COMMAND_ONLY_KEYS = ("config", "ckpt_path", "row", "run_dir")
 """Keys that belong to one command and not to the run that config.yaml describes."""
 
 METRIC_NEUTRAL_KEYS = (
@@ -161,6 +161,7 @@ class TrainingCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add what a run needs beyond trainer, model and data; every verb accepts the same configuration."""
+        parser.add_argument("--row", type=str | None, default=None, help="Row of the study that --config names.")
         parser.add_argument(
             "--run_dir", type=str | None, default=None, help="Directory of the run (default: a new one under runs/)."
         )
@@ -207,6 +208,7 @@ class TrainingCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Say what differs from the checkpoint, and find the run's directory."""
+        check_allocation(self.settings.trainer.num_nodes, self.settings.trainer.devices)
         self._dump_config()
         changed = differences({k: self.config_dump.get(k) for k in self.below}, self.below)
         if self.verb == "fit" and self.checkpoint is not None:
@@ -234,7 +236,6 @@ class TrainingCLI(LightningCLI):
         self.directory = self.home
         self._makes_directory = first_process() and not self.home.path.exists()
         settle_loggers(self.settings.trainer.logger, self.directory)
-        check_allocation(self.settings.trainer.num_nodes, self.settings.trainer.devices)
         config = {key: value for key, value in self.config_dump.items() if key not in COMMAND_ONLY_KEYS}
         seed = int(self.settings.seed_everything)
         self.recorder = RunRecorder(self.directory, config, self.command, seed)

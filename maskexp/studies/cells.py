@@ -20,6 +20,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -103,7 +104,7 @@ class Runs:
         file = str(study.file.resolve())
         known = _read_json(record) or {}
         other = Path(str(known.get("file", file)))
-        if str(other) != file and other.is_file() and f"study: {study.name}" in other.read_text(encoding="utf-8"):
+        if str(other) != file and other.is_file() and _is_called(other, study.name):
             raise StudyError(
                 f"{self.path} already holds the study {study.name!r} of {other}; rename one of the two, or give "
                 f"{study.file} another --runs"
@@ -385,6 +386,12 @@ def state_of_unlocked(folder: Path) -> CellState:
     """Return the state of a cell whose lock this process holds."""
     record = read_record(folder)
     return CellState("done") if record.done and record.metrics is not None else CellState("interrupted")
+
+
+def _is_called(file: Path, name: str) -> bool:
+    """Whether a study file has this name (still)."""
+    line = rf"^study:\s*['\"]?{re.escape(name)}['\"]?\s*(#.*)?$"
+    return re.search(line, file.read_text(encoding="utf-8", errors="replace"), re.MULTILINE) is not None
 
 
 def _read_json(file: Path) -> dict[str, Any] | None:

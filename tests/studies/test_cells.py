@@ -175,7 +175,7 @@ def test_two_studies_with_one_name_are_refused(runs: Runs, tmp_path: Path) -> No
     other = study_of(tmp_path / "two")
     with pytest.raises(StudyError, match=r"already holds the study 'toy' of .*one.*; rename one of the two"):
         runs.claim(other)
-    one.file.unlink()
+    one.file.write_text(one.file.read_text().replace("study: toy", "study: toy2"))
     runs.claim(other)
 
 
