@@ -14,7 +14,7 @@ from maskexp.data.errors import DataError, DatasetNotFoundError
 from maskexp.data.info import DatasetInfo
 from maskexp.data.manifest.layout import DataSource
 from maskexp.data.manifest.prepared import SPLIT_NAMES, Prepared, own_card
-from maskexp.data.manifest.table import Box, ManifestTable, Row
+from maskexp.data.manifest.table import Box, ManifestTable, Row, is_tiny, read_box
 from maskexp.data.text_files import opened_text
 from maskexp.suggestions import did_you_mean
 
@@ -200,15 +200,18 @@ def _row(cell: Mapping[str, str], where: str, label: Naming, attribute: Naming) 
 
 def _box(corners: Sequence[str], where: str) -> Box | None:
     """Return a box, None where the cells are empty."""
-    if not any(corners):
-        return None
     try:
-        x0, y0, x1, y1 = (float(corner) for corner in corners)
+        box = read_box(corners)
     except ValueError as error:
-        raise DataError(f"{where}: the box {', '.join(corners)} is not made of four numbers") from error
-    if x1 <= x0 or y1 <= y0:
+        raise DataError(f"{where}: {error}") from error
+    if box is not None and (box[2] <= box[0] or box[3] <= box[1]):
         raise DataError(f"{where}: the box {', '.join(corners)} is empty; x0 < x1 and y0 < y1 are needed")
-    return x0, y0, x1, y1
+    if box is not None and is_tiny(box):
+        raise DataError(
+            f"{where}: the box {', '.join(corners)} is smaller than a pixel; its corners are pixels, not shares of the "
+            "image"
+        )
+    return box
 
 
 def _hashed_split(image: str) -> str:

@@ -74,7 +74,8 @@ def _boxes(graph: Mapping[str, Any], name: str) -> Iterator[Box]:
     for _, found in sorted(graph["objects"].items()):
         if found["name"] == name:
             x, y, width, height = (float(found[key]) for key in ("x", "y", "w", "h"))
-            yield x, y, x + width, y + height
+            if width >= 1 and height >= 1:  # GQA has objects without an area, which show nothing
+                yield x, y, x + width, y + height
 
 
 FOLDERS = {

@@ -200,6 +200,8 @@ class ImageDataModule(LightningDataModule, ABC):
         if split not in self._datasets:
             self.table.split(split)
             pixels = self.pixels(split)
+            if isinstance(pixels, FilePixels):
+                pixels.require_meaning(split)
             cached = None if self.cache is None else self._cached(split, pixels)
             self._datasets[split] = ManifestDataset(
                 self.effective_table,

@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from maskexp.data.loading.image_files import HALF
 from maskexp.data.loading.pixels import Pixels
 from maskexp.data.manifest.table import ManifestTable
 from maskexp.data.transforms.pipeline import Pipeline
 from maskexp.types import Batch
 
-__all__ = ["COLUMNS", "THRESHOLD", "Key", "ManifestDataset", "image_and_foreground"]
+__all__ = ["COLUMNS", "Key", "ManifestDataset", "image_and_foreground"]
 
 Key = int | tuple[int, int]
 """A row, or (epoch, row)."""
-THRESHOLD = 128  # of the soft foreground, 0..255: one half, rounded up
 COLUMNS = ("label", "attribute", "group", "has_foreground")
 
 
@@ -98,7 +98,7 @@ class ManifestDataset(Dataset[dict[str, Any]]):
             transformed = self.transformed(key)
             image[position] = transformed[:3]
             if self.channels == 4:
-                torch.ge(transformed[3:], THRESHOLD, out=foreground[position])
+                torch.ge(transformed[3:], HALF, out=foreground[position])
         rows = np.array([key[1] if isinstance(key, tuple) else key for key in keys], np.int64)
         columns = {name: torch.from_numpy(getattr(self, name)[rows]) for name in COLUMNS}
         return cast(Batch, {"image": image, "foreground": foreground, **columns, "index": torch.from_numpy(rows)})

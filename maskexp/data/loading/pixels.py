@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from maskexp.data.errors import DataError
-from maskexp.data.loading.image_files import decode_array, decode_mask
+from maskexp.data.loading.image_files import HALF, decode_array, decode_mask, stored_size
 from maskexp.data.manifest.prepared import in_parallel
-from maskexp.data.manifest.table import Row
+from maskexp.data.manifest.table import Row, is_tiny
 from maskexp.types import ForegroundKind
 
 __all__ = ["FilePixels", "MemoryPixels", "Pixels", "decoder_name", "read_mask", "read_rgb"]
@@ -67,6 +67,9 @@ class FilePixels:
         foreground: what the fourth channel is made of: the row's mask, its boxes, or nothing.
         root: folder to which image paths are relative.
         mask_root: folder to which mask paths are relative; ``root`` if not given.
+
+    Raises:
+        DataError: if a box is smaller than a pixel.
     """
 
     def __init__(
@@ -77,6 +80,12 @@ class FilePixels:
         self.images = np.array([row.image.encode() for row in rows], np.bytes_)
         self.masks = np.array([row.mask.encode() if foreground == "segmentation" else b"" for row in rows], np.bytes_)
         boxes = [row.boxes if foreground == "box" else () for row in rows]
+        for row, box in ((row, box) for row, of_row in zip(rows, boxes, strict=True) for box in of_row):
+            if is_tiny(box):
+                raise DataError(
+                    f"the box {', '.join(f'{corner:g}' for corner in box)} of {row.id!r} (split {row.split!r}) is "
+                    "smaller than a pixel; its corners are pixels, not shares of the image"
+                )
         self.boxes = np.full((len(rows), max(map(len, boxes), default=0), 4), np.nan, np.float32)
         for index, of_row in enumerate(boxes):
             self.boxes[index, : len(of_row)] = np.array(of_row, np.float32).reshape(-1, 4)
@@ -99,6 +108,38 @@ class FilePixels:
         except FileNotFoundError as error:
             raise _missing(error) from error
         return torch.cat([image, region])
+
+    def require_meaning(self, split: str) -> None:
+        """Make sure that the foregrounds are neither all empty nor all full, as those are that were misread.
+
+        Reads masks until it has found a pixel of foreground and one of background, which is the first of them as a
+        rule.
+
+        Args:
+            split: for the message.
+
+        Raises:
+            CorruptImageError: if a file cannot be decoded.
+            DataError: if a file is missing, or all foregrounds of the split are empty, or all full.
+        """
+        seen: set[bool] = set()
+        for index in np.flatnonzero(self.has_foreground):
+            image = self.root / self.images[index].decode()
+            try:
+                width, height = stored_size(image)
+                region = self._region(int(index), image, height, width) >= HALF
+            except FileNotFoundError as error:
+                raise _missing(error) from error
+            seen.update(inside for inside in (False, True) if bool((region == inside).any()))
+            if len(seen) == 2:
+                return
+        if seen:
+            what = "masks" if self.foreground == "segmentation" else "boxes"
+            how = "cover the whole image" if True in seen else "are empty"
+            raise DataError(
+                f"all {int(self.has_foreground.sum())} {what} of split {split!r} {how}, so that they tell object and "
+                "background in another way than is read; run `maskexp data check`"
+            )
 
     def fingerprint(self) -> str:
         """Return a hash over sizes and times of all files: another one means that their content may have changed.
@@ -129,6 +170,9 @@ class FilePixels:
         for box in self.boxes[index]:
             if np.isfinite(box).all():
                 x0, y0, x1, y1 = (max(round(float(corner)), 0) for corner in box)
+                if x0 >= min(x1, width) or y0 >= min(y1, height):
+                    corners = ", ".join(f"{corner:g}" for corner in box.tolist())
+                    raise DataError(f"the box {corners} of {image} shows none of its {width}x{height} pixels")
                 region[:, y0:y1, x0:x1] = 255
         return region
 

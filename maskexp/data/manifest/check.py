@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from maskexp.data.errors import DataError, DatasetNotFoundError
-from maskexp.data.manifest.examine import KINDS, Severity, examine
+from maskexp.data.manifest.examine import KINDS, MEANINGLESS, Severity, examine
 from maskexp.data.manifest.layout import Layout
 from maskexp.data.manifest.prepared import Prepared, in_parallel
 from maskexp.data.manifest.releases import differences
@@ -135,16 +135,16 @@ def check(
     read = decode or sha256 is not None
     contents = in_parallel(partial(_content, prepared), table.rows, workers) if read else [""] * len(table.rows)
     found: dict[str, list[str]] = defaultdict(list)
-    for problems in in_parallel(lambda row: list(examine(row, prepared, decode)), table.rows, workers):
-        for kind, item in problems:
-            found[kind].append(item)
+    examined = in_parallel(lambda row: list(examine(row, prepared, decode)), table.rows, workers)
+    for kind, item in (problem for problems in examined for problem in problems):
+        found[kind].append(item)
     found["leak"] += _shared(table.rows, contents, "train", [split for split in table.splits if split != "train"])
     found["shared"] += _shared(table.rows, contents, "val", ["test"])
     found["two_labels"] += _two_labels(table.rows, contents)
     if table.card.attributes:
         found["no_attribute"] += [f"{row.split} {row.id}" for row in table.rows if row.attribute < 0]
     digest = "" if sha256 is None else _digest(prepared, contents, workers)
-    findings = [*further, *_digested(digest, sha256)]
+    findings = [*further, *_digested(digest, sha256), *_without_meaning(table.rows, examined)]
     findings += [
         Finding(kind, severity, f"{len(found[kind])} {words}", tuple(found[kind]))
         for kind, (severity, words) in KINDS.items()
@@ -155,6 +155,27 @@ def check(
     counts = {split: table.counts(split) for split in table.splits}
     names = table.card.group_names or table.card.classes
     return Report(table.card.name, table.card.variant, names, counts, tuple(findings), digest)
+
+
+def _without_meaning(rows: Sequence[Row], examined: Sequence[Sequence[tuple[str, str]]]) -> list[Finding]:
+    """Return an error for each split whose foregrounds are all empty, or all full: they have been misread."""
+    findings = []
+    for kind, of_rows in MEANINGLESS.items():
+        count: dict[str, list[int]] = defaultdict(lambda: [0, 0])
+        for row, problems in zip(rows, examined, strict=True):
+            if row.mask if kind.startswith("mask") else row.boxes:
+                count[row.split][0] += 1
+                count[row.split][1] += any(kind == found for found, _ in problems)
+        findings += [
+            Finding(
+                f"all_{kind}",
+                "error",
+                f"all {total} {of_rows} of split {split!r}; they mean something else than is read",
+            )
+            for split, (total, affected) in sorted(count.items())
+            if affected == total
+        ]
+    return findings
 
 
 def _failed(name: str, kind: str, error: Exception) -> Report:

@@ -9,11 +9,11 @@ from typing import Literal
 from PIL import Image
 
 from maskexp.data.errors import CorruptImageError
-from maskexp.data.loading.image_files import decode_array, decode_mask, opened_image, stored_size
+from maskexp.data.loading.image_files import Storage, decode_array, decode_mask, storage
 from maskexp.data.manifest.prepared import Prepared
-from maskexp.data.manifest.table import Box, Row
+from maskexp.data.manifest.table import Box, Row, is_tiny
 
-__all__ = ["KINDS", "Severity", "examine"]
+__all__ = ["KINDS", "MEANINGLESS", "Severity", "examine"]
 
 Severity = Literal["error", "warning", "note"]
 KINDS: dict[str, tuple[Severity, str]] = {
@@ -21,7 +21,8 @@ KINDS: dict[str, tuple[Severity, str]] = {
     "corrupt": ("error", "files cannot be decoded"),
     "image_size": ("error", "images have another size than the manifest says"),
     "mask_size": ("error", "masks have another size than their image"),
-    "box_empty": ("error", "boxes are empty"),
+    "box_empty": ("error", "boxes are empty, or lie beyond their image"),
+    "box_tiny": ("error", "boxes are smaller than a pixel (corners are pixels, not shares of the image)"),
     "leak": ("error", "images are in the training split and in another one"),
     "two_labels": ("error", "images stand under two labels"),
     "shared": ("warning", "images are in the validation split and in the test split"),
@@ -29,21 +30,34 @@ KINDS: dict[str, tuple[Severity, str]] = {
     "box_outside": ("warning", "boxes reach more than a pixel beyond their image"),
     "mask_empty": ("warning", "masks are empty"),
     "mask_full": ("warning", "masks cover the whole image"),
+    "box_full": ("note", "boxes cover the whole image"),
+    "orientation": (
+        "warning",
+        "images are turned by their EXIF orientation (masks and boxes have to be drawn on the upright image)",
+    ),
     "mask_none": ("note", "images have no mask although others have one"),
-    "mask_mode": ("note", "masks are not stored as grey levels (they are read as such)"),
+    "mask_mode": ("note", "masks are not stored as grey levels"),
     "image_mode": ("note", "images are not stored as RGB (they are converted)"),
+    "exif": ("note", "images have EXIF data that cannot be read (they are taken as they are stored)"),
     "image_format": ("note", "files have another format than their name says (they are read by their content)"),
 }
 """Severity and words of everything that can be found in a single file or row."""
-GREY_MODES = ("1", "L", "I;16")
+MEANINGLESS = {
+    "mask_empty": "masks are empty",
+    "mask_full": "masks cover the whole image",
+    "box_full": "boxes cover the whole image",
+}
+"""What is an error where it is true of all foregrounds of a split."""
+GREY_MODES, WIDE_MODES = ("1", "L", "I;16"), ("I", "F")
 
 
 def examine(row: Row, prepared: Prepared, decode: bool) -> Iterator[tuple[str, str]]:
     """Yield (kind, item) of what is wrong with one row."""
     path = prepared.image_root(row.split) / row.image
     try:
-        size = stored_size(path)
-        yield from _examine_storage(path, decode)
+        stored = storage(path)
+        size = stored.width, stored.height
+        yield from _examine_storage(path, stored, decode)
     except FileNotFoundError:
         yield "missing", str(path)
         return
@@ -52,6 +66,8 @@ def examine(row: Row, prepared: Prepared, decode: bool) -> Iterator[tuple[str, s
         return
     if row.width and (row.width, row.height) != size:
         yield "image_size", f"{path}: {size[0]}x{size[1]}, manifest {row.width}x{row.height}"
+    if stored.orientation not in (None, 1) and (row.mask or row.boxes):
+        yield "orientation", f"{path}: orientation {stored.orientation}"
     if row.mask:
         yield from _examine_mask((prepared.mask_root or prepared.root) / row.mask, size)
     elif prepared.table.card.mask_kind != "none":
@@ -60,14 +76,15 @@ def examine(row: Row, prepared: Prepared, decode: bool) -> Iterator[tuple[str, s
         yield from _examine_box(row, box, size)
 
 
-def _examine_storage(path: Path, decode: bool) -> Iterator[tuple[str, str]]:
+def _examine_storage(path: Path, stored: Storage, decode: bool) -> Iterator[tuple[str, str]]:
     """Yield in which way an image file is stored unusually, and decode it."""
-    with opened_image(path) as image:
-        if image.mode != "RGB":
-            yield "image_mode", f"{path}: {image.mode}"
-        if image.format != Image.registered_extensions().get(path.suffix.lower()):
-            yield "image_format", f"{path}: {image.format}"
-    if decode:
+    if stored.mode != "RGB":
+        yield "image_mode", f"{path}: {stored.mode}"
+    if stored.format.replace("MPO", "JPEG") != Image.registered_extensions().get(path.suffix.lower()):
+        yield "image_format", f"{path}: {stored.format}"
+    if stored.orientation is None:
+        yield "exif", str(path)
+    if decode or stored.mode in WIDE_MODES:  # whose range is known only when they are decoded
         decode_array(path, "RGB")
 
 
@@ -75,7 +92,7 @@ def _examine_mask(path: Path, size: tuple[int, int]) -> Iterator[tuple[str, str]
     """Yield what is wrong with a mask."""
     try:
         inside = decode_mask(path) >= 128
-        if path.suffix != ".npy" and (mode := _mode(path)) not in GREY_MODES:
+        if path.suffix != ".npy" and (mode := storage(path).mode) not in GREY_MODES:
             yield "mask_mode", f"{path}: {mode}"
     except FileNotFoundError:
         yield "missing", str(path)
@@ -95,12 +112,11 @@ def _examine_box(row: Row, box: Box, size: tuple[int, int]) -> Iterator[tuple[st
     """Yield what is wrong with a box."""
     x0, y0, x1, y1 = box
     item = f"{row.split} {row.id}: {x0:g} {y0:g} {x1:g} {y1:g} in {size[0]}x{size[1]}"
-    if x1 <= x0 or y1 <= y0:
+    if x1 <= x0 or y1 <= y0 or x0 >= size[0] or y0 >= size[1] or x1 <= 0 or y1 <= 0:
         yield "box_empty", item
+    elif is_tiny(box):
+        yield "box_tiny", item
+    if max(x0, y0) <= 0 and x1 >= size[0] and y1 >= size[1]:
+        yield "box_full", item
     if min(x0, y0) < -1 or x1 > size[0] + 1 or y1 > size[1] + 1:
         yield "box_outside", item
-
-
-def _mode(path: Path) -> str:
-    with opened_image(path) as image:
-        return image.mode

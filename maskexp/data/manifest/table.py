@@ -10,8 +10,9 @@ import csv
 import hashlib
 import io
 import json
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -22,7 +23,7 @@ from maskexp.data.errors import DataError, DatasetNotFoundError
 from maskexp.data.text_files import opened_text, text_of
 from maskexp.files import atomic_write, write_json
 
-__all__ = ["COLUMNS", "Card", "ManifestTable", "Row"]
+__all__ = ["COLUMNS", "Card", "ManifestTable", "Row", "is_tiny", "read_box"]
 
 SCHEMA_VERSION = 1
 COLUMNS = (
@@ -131,7 +132,7 @@ class ManifestTable:
             if (row.split, row.id) == (following.split, following.id):
                 raise DataError(f"id {row.id!r} occurs twice in split {row.split!r} of {card.name}; ids must be unique")
         for row in self.rows:
-            _check_range(row, card)
+            _check_row(row, card)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -235,8 +236,45 @@ class ManifestTable:
         return table
 
 
-def _check_range(row: Row, card: Card) -> None:
-    """Raise DataError if label or attribute of the row have no name on the card."""
+def read_box(corners: Sequence[str]) -> Box | None:
+    """Return the box of four cells x0, y0, x1, y1, None where all are empty.
+
+    Raises:
+        ValueError: if they are not four finite numbers.
+    """
+    if not any(corners):
+        return None
+    try:
+        x0, y0, x1, y1 = (float(corner) for corner in corners)
+    except ValueError as error:
+        raise ValueError(f"the box {', '.join(corners)} is not made of four numbers") from error
+    _require_finite((x0, y0, x1, y1))
+    return x0, y0, x1, y1
+
+
+def is_tiny(box: Box) -> bool:
+    """Return whether a box is smaller than a pixel, or lies in the first pixel, as shares of an image do."""
+    x0, y0, x1, y1 = box
+    return max(x1, y1) <= 1 or x1 - x0 < 1 or y1 - y0 < 1
+
+
+def _require_finite(box: Box) -> None:
+    if not all(math.isfinite(corner) for corner in box):
+        corners = ", ".join(f"{corner:g}" for corner in box)
+        raise ValueError(f"the box {corners} has corners that are no numbers; leave all four empty where there is none")
+
+
+def _check_row(row: Row, card: Card) -> None:
+    """Raise DataError if a label or attribute has no name on the card, a name is not UTF-8, or a box not finite."""
+    for text in (row.id, row.image, row.mask):
+        if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+            shown = text.encode("utf-8", "backslashreplace").decode()
+            raise DataError(f"the file name '{shown}' (split {row.split!r}) is not UTF-8; rename the file")
+    try:
+        for box in row.boxes:
+            _require_finite(box)
+    except ValueError as error:
+        raise DataError(f"{row.id!r} (split {row.split!r}): {error}") from error
     if not 0 <= row.label < len(card.classes):
         raise DataError(
             f"label {row.label} of {row.id!r} (split {row.split!r}) is out of range: {card.name} has "
@@ -283,7 +321,7 @@ def _row(cells: Mapping[str, str], where: str, num_attributes: int) -> Row:
             image=cells["image"],
             attribute=attribute,
             mask=cells.get("mask") or "",
-            box=_box(corners),
+            box=read_box(corners),
             more_boxes=_boxes(cells.get("more_boxes") or ""),
             width=int(cells.get("width") or 0),
             height=int(cells.get("height") or 0),
@@ -299,18 +337,9 @@ def _row(cells: Mapping[str, str], where: str, num_attributes: int) -> Row:
     return row
 
 
-def _box(corners: list[str]) -> Box | None:
-    """Return the box of four cells, None where all are empty; ValueError if only some are filled."""
-    if not any(corners):
-        return None
-    x0, y0, x1, y1 = (float(corner) for corner in corners)
-    return x0, y0, x1, y1
-
-
 def _boxes(text: str) -> tuple[Box, ...]:
     """Return the boxes of a cell that lists their corners one after the other; ValueError if they do not add up."""
     numbers = text.split()
     if len(numbers) % 4:
         raise ValueError(f"more_boxes lists {len(numbers)} numbers; a box has four")
-    corners = [float(number) for number in numbers]
-    return tuple((corners[i], corners[i + 1], corners[i + 2], corners[i + 3]) for i in range(0, len(corners), 4))
+    return tuple(box for i in range(0, len(numbers), 4) if (box := read_box(numbers[i : i + 4])) is not None)

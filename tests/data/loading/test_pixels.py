@@ -110,3 +110,40 @@ def test_memory(foreground: ForegroundKind, there: bool) -> None:
     assert bool(pixels.read(1)[3].any()) == there
     pixels.read(1).zero_()
     assert values.min() == 9  # what is read is a copy
+
+
+@pytest.mark.parametrize("box", [(0.1, 0.2, 0.8, 0.9), (0.0, 0.0, 1.0, 1.0), (3.0, 3.0, 3.4, 5.0)])
+def test_boxes_below_a_pixel_are_refused(box: tuple[float, float, float, float], root: Path) -> None:
+    row = Row("5", "val", 0, "a b.png", box=box)
+
+    with pytest.raises(DataError, match=r"of '5' \(split 'val'\) is smaller than a pixel; its corners are pixels, not"):
+        FilePixels([*ROWS, row], "box", root)
+    FilePixels([row], "none", root)  # where boxes do not count
+
+
+def test_a_box_beside_its_image_is_refused(root: Path) -> None:
+    row = Row("5", "val", 0, "a b.png", box=(20.0, 1.0, 30.0, 5.0))
+
+    with pytest.raises(DataError, match=r"the box 20, 1, 30, 5 of \S+a b\.png shows none of its 8x6 pixels"):
+        FilePixels([row], "box", root).read(0)
+
+
+@pytest.mark.parametrize(("value", "sentence"), [(0, "are empty"), (255, "cover the whole image")])
+def test_masks_that_are_all_alike_have_been_misread(value: int, sentence: str, root: Path) -> None:
+    Image.new("L", (8, 6), value).save(root / "m.png")
+    rows = [*ROWS, Row("4", "train", 0, "a b.png", mask="half.png")]
+
+    with pytest.raises(DataError, match=rf"all 2 masks of split 'train' {sentence}, so that they tell"):
+        FilePixels(ROWS, "segmentation", root).require_meaning("train")
+    half = np.zeros((6, 8), np.uint8)
+    half[:3] = 255
+    Image.fromarray(half).save(root / "half.png")
+    FilePixels(rows, "segmentation", root).require_meaning("train")
+    FilePixels(ROWS, "none", root).require_meaning("train")
+
+
+def test_boxes_around_whole_images_are_refused(root: Path) -> None:
+    row = Row("4", "train", 0, "a b.png", box=(0.0, 0.0, 8.0, 6.0))
+
+    with pytest.raises(DataError, match="all 1 boxes of split 'val' cover the whole image"):
+        FilePixels([row], "box", root).require_meaning("val")

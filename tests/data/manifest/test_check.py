@@ -253,3 +253,97 @@ def test_data_that_cannot_be_read_makes_a_report(root: Path, tmp_path: Path) -> 
 def test_data_without_files() -> None:
     with pytest.raises(DataError, match="no files of 'SyntheticBirds' to check; choose one of An8Flower, "):
         check_data("SyntheticBirds")
+
+
+def own_data(root: Path, *lines: str, header: str = "image,label,split,mask") -> Path:
+    """Write six grey images with masks of their upper half, and a CSV; ``lines`` take the place of its own."""
+    root.mkdir(exist_ok=True)
+    half = np.zeros((6, 8), np.uint8)
+    half[:3] = 255
+    rows = []
+    for i in range(6):
+        Image.fromarray(np.full((6, 8, 3), 40 * i, np.uint8)).save(root / f"{i}.jpg")
+        Image.fromarray(half).save(root / f"m{i}.png")
+        rows.append(f"{i}.jpg,{i % 2},{'train' if i < 3 else 'val'},m{i}.png")
+    (root / "data.csv").write_text("\n".join([header, *(lines or rows)]) + "\n")
+    return root / "data.csv"
+
+
+@pytest.mark.parametrize(("value", "kind"), [(0, "all_mask_empty"), (255, "all_mask_full")])
+def test_masks_of_a_split_that_are_all_alike_are_an_error(value: int, kind: str, tmp_path: Path) -> None:
+    table = own_data(tmp_path / "own")
+    for i in range(3, 6):
+        Image.new("L", (8, 6), value).save(tmp_path / f"own/m{i}.png")
+
+    report = check_data("Manifest", csv=str(table))
+
+    (finding,) = [finding for finding in report.findings if finding.kind == kind]
+    assert (finding.severity, not report.ok) == ("error", True)
+    assert finding.message.startswith("all 3 masks are empty of split 'val'" if value == 0 else "all 3 masks cover")
+    with pytest.raises(DataError, match="all 3 masks of split 'val'"):
+        maskexp.data.Manifest(csv=str(table)).setup("fit")
+
+
+@pytest.mark.parametrize(
+    ("corners", "sentence"),
+    [
+        ("nan,1,4,4", "line 2: the box nan, 1, 4, 4 has corners that are no numbers; leave all four empty"),
+        ("1,1,inf,4", "has corners that are no numbers"),
+        ("0.1,0.2,0.5,0.9", "is smaller than a pixel; its corners are pixels, not shares of the image"),
+        ("0,0,1,1", "is smaller than a pixel"),
+        ("4,1,2,4", "is empty; x0 < x1 and y0 < y1 are needed"),
+        ("1,2,3,", "is not made of four numbers"),
+    ],
+)
+def test_boxes_without_meaning_are_an_error_with_their_line(corners: str, sentence: str, tmp_path: Path) -> None:
+    table = own_data(tmp_path / "own", f"0.jpg,0,train,{corners}", header="image,label,split,x0,y0,x1,y1")
+
+    report = check_data("Manifest", csv=str(table))
+
+    assert [finding.kind for finding in report.findings if finding.severity == "error"] == ["schema"]
+    assert sentence in report.findings[0].message
+    with pytest.raises(DataError, match="line 2"):
+        maskexp.data.Manifest(csv=str(table)).setup("fit")
+
+
+def test_a_turned_image_with_a_mask_is_a_warning(tmp_path: Path) -> None:
+    table = own_data(tmp_path / "own")
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.new("RGB", (8, 6)).save(tmp_path / "own/0.jpg", exif=exif)
+
+    report = check_data("Manifest", csv=str(table))
+
+    assert report.ok
+    assert warnings(report)["orientation"] == (f"{tmp_path}/own/0.jpg: orientation 3",)
+
+
+def test_every_unreadable_file_is_one_finding_with_its_path(tmp_path: Path) -> None:
+    table = own_data(tmp_path / "own")
+    own = tmp_path / "own"
+    (own / "0.jpg").write_bytes(b"P6\n8 6\n999999999\n")
+    (own / "1.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n")
+    (own / "m2.png").write_bytes(b"GIF89a")
+    Image.fromarray(np.full((6, 8), 3.5, np.float32)).save(own / "3.tif")
+    (own / "3.tif").rename(own / "3.jpg")
+
+    corrupt = errors(check_data("Manifest", csv=str(table)))["corrupt"]
+
+    names = ("0.jpg", "1.jpg", "m2.png", "3.jpg")
+    assert sorted(names) == sorted(next(name for name in names if f"own/{name}" in item) for item in corrupt)
+
+
+def test_a_file_name_that_is_not_utf_8_is_one_finding(tmp_path: Path) -> None:
+    folder = tmp_path / "own/train/wren"
+    folder.mkdir(parents=True)
+    try:
+        Image.new("RGB", (8, 6)).save(folder / "caf\udce9.jpg", format="JPEG")
+    except (OSError, UnicodeError):
+        pytest.skip("the file system knows no such names")
+    Image.new("RGB", (8, 6)).save(folder / "good.jpg")
+
+    report = check_data("Manifest", root=str(tmp_path / "own"))
+
+    (finding,) = [finding for finding in report.findings if finding.severity == "error"]
+    assert r"caf\udce9.jpg' (split 'train') is not UTF-8; rename the file" in finding.message
+    assert finding.message.isascii()

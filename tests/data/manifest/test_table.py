@@ -105,7 +105,12 @@ def test_missing_files(tmp_path: Path) -> None:
         ("manifest.csv", "label", "lable", r"manifest\.csv lacks the column 'label'; it has id, image, split, lable"),
         ("manifest.csv", "test,1,1,3", "test,one,1,3", r"manifest\.csv, line 2: invalid literal"),
         ("manifest.csv", "test,1,1,3", "test,1,1,2", r"line 2: group 2 is not label 1 \* 2 \+ attribute 1"),
-        ("manifest.csv", "1.0,2.0,3.5,4.0", "1.0,2.0,3.5,", "line 4: could not convert string to float"),
+        (
+            "manifest.csv",
+            "1.0,2.0,3.5,4.0",
+            "1.0,2.0,3.5,",
+            "line 4: the box 1.0, 2.0, 3.5,  is not made of four numbers",
+        ),
         ("manifest.csv", "1.0 1.0 2.0", "1.0 2.0", "line 4: more_boxes lists 7 numbers; a box has four"),
         ("manifest.csv", "images/c.png", "images/d.png", "was changed after dataset.json was written"),
         ("dataset.json", '"schema_version": 1', '"schema_version": 9', "schema_version 9, this version reads 1"),
