@@ -230,10 +230,12 @@ def _read_npy(path: Path) -> NDArray[Any]:
     except FileNotFoundError:
         raise
     except DAMAGE as error:
-        raise CorruptImageError(f"{path} cannot be read as a mask: it is damaged or no array; write it again") from error
+        raise CorruptImageError(
+            f"{path} cannot be read as a mask: it is damaged or no array; write it again"
+        ) from error
     if not isinstance(values, np.ndarray):
         raise CorruptImageError(f"{path} cannot be read as a mask: it holds several arrays")
-    if values.ndim != 2:  # noqa: PLR2004
+    if values.ndim != 2:
         raise CorruptImageError(f"{path} holds an array of shape {values.shape}; a mask has two dimensions")
     array: NDArray[Any] = values
     return array
