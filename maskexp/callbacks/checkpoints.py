@@ -13,7 +13,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from maskexp.files import atomic_write
-from maskexp.types import required_datamodule
+from maskexp.types import attached_datamodule, required_datamodule
 
 __all__ = ["KeepCheckpoints", "WholeFileCheckpointIO"]
 
@@ -22,6 +22,9 @@ AUTO, LAST = "auto", "last"
 
 class KeepCheckpoints(Checkpoint):
     """Keep ``last.ckpt``, written at the end of each epoch, and ``best.ckpt``, chosen by a named rule.
+
+    Where validations fall into the middle of an epoch (``val_check_interval``), ``best.ckpt`` is written right behind
+    the validation, with the weights that it judged.
 
     Lightning's ModelCheckpoint forgets the best score when the directory has moved, counts a score of an earlier
     validation again in epochs without one, and needs to know the metric before the data is known.
@@ -34,8 +37,8 @@ class KeepCheckpoints(Checkpoint):
 
     Attributes:
         rule: the metric that is in force; known from the start of training.
-        score: of the best epoch so far, None before the first.
-        epoch: the best epoch so far, counted from 0.
+        score: of the best weights so far, None before the first validation.
+        epoch: of the best weights so far, counted from 0.
     """
 
     def __init__(self, directory: str, metric: str = AUTO) -> None:
@@ -57,9 +60,20 @@ class KeepCheckpoints(Checkpoint):
         return self.directory / "last.ckpt"
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Decide on the rule."""
+        """Decide on the rule; refuse one that the validation split has no value for.
+
+        Raises:
+            ValueError: if the metric compares attributions with foregrounds, and the validation split has none.
+        """
         if self.metric == AUTO:
             self.rule = _default_rule(trainer)
+        data: Any = attached_datamodule(trainer)
+        judges_maps = self.rule.startswith(("epg", "pxap")) and trainer.enable_validation and data is not None
+        if judges_maps and not np.asarray(data.dataset("val").has_foreground).any():
+            raise ValueError(
+                f"selection.metric is {self.rule!r}, but no image of the validation split has a foreground to compare "
+                "attributions with; select by another metric, e.g. acc, or give masks for val"
+            )
 
     def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Complain about an unknown metric before the first epoch rather than after it."""
@@ -67,17 +81,17 @@ class KeepCheckpoints(Checkpoint):
             self._require_metric(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note that there are fresh scores."""
+        """Note that there are fresh scores; in the middle of an epoch, keep the weights that they are of."""
         self._validated = not trainer.sanity_checking
+        if self._validated and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            self._keep_best(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the checkpoints of this epoch; Lightning calls this after every other callback's."""
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        score = self._score(trainer)
-        if score is not None and self._improves(score):
-            self.score, self.epoch = (None if self.rule == LAST else score), trainer.current_epoch
-            trainer.save_checkpoint(self.best, weights_only=False)
+        if self._validated or self.rule == LAST:
+            self._keep_best(trainer)
         trainer.save_checkpoint(self.last, weights_only=False)
 
     def state_dict(self) -> dict[str, Any]:
@@ -85,23 +99,31 @@ class KeepCheckpoints(Checkpoint):
         return {"rule": self.rule, "score": self.score, "epoch": self.epoch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on comparing with the best score so far, unless the rule was changed by hand."""
-        if self.metric in (AUTO, state_dict["rule"]):
+        """Go on comparing with the best score so far, unless the rule was changed by hand.
+
+        A checkpoint of another directory brings no best weights along: there the comparison begins anew.
+        """
+        if self.metric in (AUTO, state_dict["rule"]) and self.best.is_file():
             self.score, self.epoch = state_dict["score"], state_dict["epoch"]
 
     def _improves(self, score: float) -> bool:
-        if self.epoch is None or self.rule == LAST:
+        if self.epoch is None:
             return True
         best = -math.inf if self.score is None or math.isnan(self.score) else self.score
         return score > best
 
-    def _score(self, trainer: Trainer) -> float | None:
-        """Return this epoch's score, the same on all ranks, or None if this epoch was not validated."""
-        if self.rule == LAST:
-            return math.inf
-        if not self._validated:
-            return None
+    def _keep_best(self, trainer: Trainer) -> None:
+        """Write ``best.ckpt`` if the last validation has the best score so far."""
         self._validated = False
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        score = None if self.rule == LAST else self._score(trainer)
+        if score is None or self._improves(score):
+            self.score, self.epoch = score, trainer.current_epoch
+            trainer.save_checkpoint(self.best, weights_only=False)
+
+    def _score(self, trainer: Trainer) -> float:
+        """Return the score of the last validation, the same on all ranks."""
         self._require_metric(trainer)
         return float(trainer.strategy.broadcast(trainer.callback_metrics[f"val/{self.rule}"].item()))
 
@@ -123,8 +145,14 @@ class WholeFileCheckpointIO(TorchCheckpointIO):
         """Save ``checkpoint`` whole or not at all."""
         if storage_options is not None:
             raise TypeError("checkpoints are local files; storage_options mean nothing to them")
-        with atomic_write(path) as partial:
-            torch.save(checkpoint, partial)
+        with atomic_write(path) as partial, partial.open("wb") as file:
+            try:
+                torch.save(checkpoint, file)
+            except RuntimeError as error:
+                # torch reports a failed write as a broken archive; what the system said about the file is behind it.
+                if isinstance(error.__context__, OSError):
+                    raise error.__context__ from None
+                raise
 
 
 def _default_rule(trainer: Trainer) -> str:

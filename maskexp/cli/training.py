@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
@@ -194,6 +195,12 @@ class TrainingCLI(LightningCLI):
                 "trainer.use_distributed_sampler has to stay false: Lightning's sampler repeats samples in evaluation; "
                 "the data's own samplers know the ranks"
             )
+        strategy = self.settings.trainer.strategy
+        if isinstance(strategy, str) and re.search(r"_(spawn|fork|notebook)\b", strategy):
+            raise CommandError(
+                f"trainer.strategy {strategy} trains in processes whose weights and numbers do not come back to this "
+                "one; choose ddp"
+            )
 
     def _parse_ckpt_path(self) -> None:
         # Lightning would lay the checkpoint's hyper-parameters over explicit flags; checkpoint_layer is their place.
@@ -360,6 +367,12 @@ class TrainingCLI(LightningCLI):
             )
         if not self.keeper.best.is_file():
             last = f"; {self.keeper.last} holds the final weights" if self.keeper.last.is_file() else ""
+            if self.checkpoint is not None and not self.keeper.last.is_file():
+                raise CommandError(
+                    f"{self.checkpoint} has been trained for {self.trainer.current_epoch} epochs already, so that "
+                    f"nothing was left to train until trainer.max_epochs {self.trainer.max_epochs}; give a larger one, "
+                    "or measure it by maskexp test"
+                )
             raise CommandError(
                 f"no epoch was validated, so no checkpoint was selected by {self.keeper.rule}{last}; train longer, "
                 "validate more often, or select by --selection.metric last"

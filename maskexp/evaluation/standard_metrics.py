@@ -6,12 +6,13 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, Metric
+from torchmetrics import MeanMetric, Metric, SumMetric
 
 from maskexp.attribution import DEFAULT_MAPS
 from maskexp.evaluation.attributions import maps_of
 from maskexp.evaluation.base import Evaluation, ExplainableClassifier
 from maskexp.evaluation.keys import ResultKey
+from maskexp.evaluation.subsets import with_foreground
 from maskexp.metrics import EnergyPointingGame, GroupAccuracy, MeanArea, PixelAveragePrecision
 from maskexp.models.network import Network
 from maskexp.types import OWN, Batch, DataSpec, Prediction
@@ -27,10 +28,13 @@ class StandardMetrics(Evaluation):
 
     The result has the keys of :class:`~maskexp.metrics.GroupAccuracy`. Where the data has a foreground it also has
     ``epg`` and ``pxap`` of the method's own attribution, ``epg_grad_cam`` and ``pxap_grad_cam`` of Grad-CAM, which is
-    the same map for every method, and ``epg_baseline``, the EPG of a constant map on the same images. Where the network
-    has masks it has ``mask_area``, the mean of the mask that explains the prediction, and ``mask_area_stage_<i>`` of
-    each one, from 1, in the order of :attr:`Prediction.masks <maskexp.types.Prediction>`. What else the network reports
-    of each image (:attr:`~maskexp.models.network.Network.reported`) is averaged.
+    the same map for every method, ``epg_baseline``, the EPG of a constant map on the same images, and the numbers of
+    images behind them: ``n_epg``, ``n_pxap``, and ``n_empty_foreground``, those whose foreground has no pixel, for
+    instance because it vanishes at this size. EPG leaves these out; to PxAP they are background.
+
+    Where the network has masks there is ``mask_area``, the mean of the mask that explains the prediction, and
+    ``mask_area_stage_<i>`` of each one, from 1, in the order of :attr:`Prediction.masks <maskexp.types.Prediction>`.
+    What else the network reports of each image (:attr:`~maskexp.models.network.Network.reported`) is averaged.
     """
 
     def prepare(self, spec: DataSpec, network: Network) -> None:
@@ -41,6 +45,7 @@ class StandardMetrics(Evaluation):
             self.localization = nn.ModuleDict(
                 {name: nn.ModuleDict({"epg": EnergyPointingGame(), "pxap": PixelAveragePrecision()}) for name in MAPS}
             )
+            self.empty = SumMetric().set_dtype(torch.float64)
         self.areas = nn.ModuleDict()
         if network.masked_stages:
             self.areas["mask_area"] = MeanArea()
@@ -54,6 +59,7 @@ class StandardMetrics(Evaluation):
         self.accuracy.update(prediction.logits, batch["label"], batch["group"])
         if self.localization:
             foreground, known = batch["foreground"], batch["has_foreground"]
+            self.empty.update((known & ~with_foreground(batch)).sum())
             for name, attribution in maps_of(classifier, batch, prediction, MAPS).items():
                 for metric in _metrics(self.localization[name]).values():
                     metric.update(attribution, foreground, known)
@@ -70,8 +76,13 @@ class StandardMetrics(Evaluation):
             for name, metric in _metrics(metrics).items():
                 values[ResultKey("", name, judged)] = metric.compute()
                 if isinstance(metric, EnergyPointingGame) and judged == OWN:
-                    # an EPG says nothing unless its baseline stands beside it
-                    values[ResultKey("", "epg_baseline")] = metric.summary()["epg_baseline"]
+                    # an EPG says nothing unless its baseline, and the number of images, stand beside it
+                    summary = metric.summary()
+                    values[ResultKey("", "epg_baseline")] = summary["epg_baseline"]
+                    empty = self.empty.compute()
+                    values[ResultKey("", "n_epg")] = summary["epg_images"]
+                    values[ResultKey("", "n_pxap")] = summary["epg_images"] + empty
+                    values[ResultKey("", "n_empty_foreground")] = empty
         for metrics in (self.areas, self.reported):
             values |= {ResultKey("", name): metric.compute() for name, metric in _metrics(metrics).items()}
         return values

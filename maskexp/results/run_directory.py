@@ -184,7 +184,8 @@ class RunDirectory:
 def _number(key: str, value: float) -> float | int | None:
     if not math.isfinite(value):
         return None
-    return int(value) if "/n_group/" in key else value
+    counts = key.partition("/")[2].startswith(("n_group/", "n_epg", "n_pxap", "n_empty_foreground"))
+    return int(value) if counts else value
 
 
 def _read_json(file: Path) -> dict[str, Any]:

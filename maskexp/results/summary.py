@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from maskexp.attribution import attribution_names, map_title
@@ -19,6 +20,8 @@ from maskexp.types import OWN
 __all__ = ["describe_checkpoint", "print_summary", "tabulate", "write_table"]
 
 STAGES = ("val", "test")
+COUNTED = {"epg": "n_epg", "pxap": "n_pxap"}
+"""Metrics that are shown with the number of images behind them, and the name of this number."""
 SHORT = {"centred_gaussian": "Gaussian", "ground_truth": "truth"}
 """Headings on paper; the stored table has the full names."""
 
@@ -60,10 +63,14 @@ def print_summary(
     table = Table()
     table.add_column(header[0], no_wrap=True)
     for heading in header[1:]:
-        table.add_column(SHORT.get(heading, _heading(heading)), justify="right")
+        table.add_column(SHORT.get(heading, _heading(heading)), justify="right", no_wrap=True)
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     console.print(escape(data), style="bold")
+    if not console.is_terminal:  # a pipe or a log has no width: no number is shortened
+        console.width = max(
+            console.width, Measurement.get(console, console.options.update(max_width=10_000), table).maximum
+        )
     console.print(table)
     console.print(f"checkpoint  {escape(describe_checkpoint(checkpoint))}")
     if global_batch_size is not None:
@@ -101,7 +108,7 @@ def tabulate(metrics: Mapping[str, float | None]) -> list[list[str]]:
     others = [judged for judged in judged_maps() if any(judged in found for found in folded.values())]
     rows = [["metric", *stages, *others]]
     for name in names:
-        if name not in hidden and not name.startswith("n_group/"):
+        if name not in hidden and not name.startswith("n_group/") and name not in COUNTED.values():
             of_own = [_cell(metrics, stage, name) for stage in stages]
             found = folded.get(name, {})
             rest = [_cell(metrics, stages[-1], found[judged]) if judged in found else "" for judged in others]
@@ -119,5 +126,6 @@ def _cell(metrics: Mapping[str, float | None], stage: str, name: str) -> str:
         return "–"
     value = metrics[key]
     text = "undefined" if value is None else f"{value:.4f}"
-    count = metrics.get(f"{stage}/{name.replace('acc_group/', 'n_group/')}") if name.startswith("acc_group/") else None
+    counted = name.replace("acc_group/", "n_group/") if name.startswith("acc_group/") else COUNTED.get(name)
+    count = None if counted is None else metrics.get(f"{stage}/{counted}")
     return text if count is None else f"{text} (n={count:.0f})"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ class Split:
 
 def fit(keeper: KeepCheckpoints, scores: list[float], **settings: Any) -> Trainer:
     loader = DataLoader(TensorDataset(torch.zeros(2, 1)), batch_size=1)
+    start = settings.pop("ckpt_path", None)
     trainer = Trainer(
         **{"max_epochs": len(scores), "num_sanity_val_steps": 2} | settings,
         accelerator="cpu",
@@ -50,7 +52,7 @@ def fit(keeper: KeepCheckpoints, scores: list[float], **settings: Any) -> Traine
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(Scripted(scores), loader, loader, ckpt_path=settings.get("ckpt_path"))
+    trainer.fit(Scripted(scores), loader, loader, ckpt_path=start)
     return trainer
 
 
@@ -142,6 +144,74 @@ def test_the_rule_without_validation_is_the_final_epoch(tmp_path: Path) -> None:
     fit(keeper, [0.9, 0.1], limit_val_batches=0)
     assert keeper.rule == "last"
     assert epoch_of(keeper.best) == 1
+
+
+class ScoredBySteps(Scripted):
+    """Has the score of the step that it is validated at."""
+
+    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
+        self.log(self.key, self.scores[self.global_step])
+
+
+@pytest.mark.parametrize(("best_step", "interval"), [(4, 0.4), (8, 0.4), (10, 0.5), (5, 0.5), (18, 0.4)])
+def test_the_score_belongs_to_the_weights_with_validations_inside_an_epoch(
+    tmp_path: Path, best_step: int, interval: float
+) -> None:
+    keeper = KeepCheckpoints(str(tmp_path), "acc")
+    train, val = (DataLoader(TensorDataset(torch.zeros(size, 1)), batch_size=1) for size in (10, 1))
+    trainer = Trainer(
+        max_epochs=2,
+        val_check_interval=interval,
+        accelerator="cpu",
+        callbacks=[keeper],
+        plugins=[WholeFileCheckpointIO()],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    scores = [0.0] * 21
+    scores[best_step] = 0.75
+    trainer.fit(ScoredBySteps(scores), train, val)
+    stored = torch.load(keeper.best, weights_only=True)
+    assert stored["state_dict"]["weight"] == best_step  # each step adds 1
+    assert (keeper.score, keeper.epoch) == (0.75, stored["epoch"])
+    assert torch.load(keeper.last, weights_only=True)["state_dict"]["weight"] == 20
+
+
+def test_a_checkpoint_from_elsewhere_brings_no_best_score_along(tmp_path: Path) -> None:
+    """There is no best.ckpt in the new directory, so that the first validated epoch is its best."""
+    fit(KeepCheckpoints(str(tmp_path / "a"), "acc"), [0.9, 0.1], max_epochs=1)
+    keeper = KeepCheckpoints(str(tmp_path / "b"), "acc")
+    fit(keeper, [0.9, 0.1], ckpt_path=str(tmp_path / "a" / "last.ckpt"))
+    assert epoch_of(keeper.best) == keeper.epoch == 1
+    assert keeper.score == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("metric", ["epg", "pxap_grad_cam", "val/epg"])
+def test_a_metric_of_attributions_needs_foregrounds_in_val(tmp_path: Path, metric: str) -> None:
+    class Data:
+        def dataset(self, split: str) -> Any:
+            return type("WithoutMasks", (), {"has_foreground": np.zeros(4, dtype=bool)})
+
+    class FakeTrainer:
+        datamodule, enable_validation = Data(), True
+
+    with pytest.raises(ValueError, match=r"no image of the validation split has a foreground .* select by another"):
+        KeepCheckpoints(str(tmp_path), metric).on_fit_start(FakeTrainer(), None)  # type: ignore[arg-type]
+
+
+def test_a_full_disk_is_a_sentence_and_leaves_the_old_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    WholeFileCheckpointIO().save_checkpoint({"epoch": 1}, path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))  # as if the disk were full behind this byte
+    try:
+        with pytest.raises(OSError, match=r"last\.ckpt cannot be written: its disk is full"):
+            WholeFileCheckpointIO().save_checkpoint({"weights": torch.zeros(1_000_000)}, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert torch.load(path, weights_only=True) == {"epoch": 1}
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_failed_write_keeps_the_old_checkpoint(tmp_path: Path) -> None:

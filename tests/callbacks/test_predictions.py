@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import torch
 from PIL import Image
 
 from maskexp.callbacks import PredictionWriter
+from maskexp.callbacks.predictions import file_names
 
 
 class FakeTrainer:
     world_size, is_global_zero = 1, True
+    ids = ("a/x", "b", "c")
 
     class datamodule:  # noqa: N801
         predict_split = "test"
@@ -21,7 +24,7 @@ class FakeTrainer:
         @staticmethod
         def dataset(split: str) -> Any:
             assert split == "test"
-            return type("Split", (), {"ids": np.array(["a/x", "b", "c"])})
+            return type("Split", (), {"ids": np.array(FakeTrainer.ids)})
 
 
 def outputs(*index: int) -> dict[str, torch.Tensor]:
@@ -81,3 +84,54 @@ def test_a_second_prediction_starts_afresh(tmp_path: Path) -> None:
     write(writer, outputs(0, 1, 2))
     write(writer, outputs(0, 1))
     assert np.load(tmp_path / "logits.npy").shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        ("a/b", "a__b", "A__B"),
+        ("..", ".", ""),
+        ("x" * 300, "x" * 300 + "y", "ü" * 150),
+        ("a\0b", "a:b", "caf\udce9"),
+        ("a/../../b", "/etc/x", "a\nb"),
+        ("b_1", "b/1", "b__1"),
+    ],
+)
+def test_awkward_ids_have_files_of_their_own_and_a_table(
+    tmp_path: Path, ids: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeTrainer, "ids", ids)
+    write(PredictionWriter(str(tmp_path / "run"), save_attributions=True), outputs(2, 0), outputs(1))
+    folder = tmp_path / "run" / "attributions"
+    with (folder / "files.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["id", "file"]
+    # a NUL ends a string in numpy
+    assert [row[0] for row in rows] == [str(identity) for identity in np.array(ids)]
+    assert [float(np.load(folder / name)[0, 0]) for _, name in rows] == [0.0, 0.5, 1.0]
+    assert {path.name for path in folder.iterdir()} == {"files.csv"} | {
+        Path(name).stem + suffix if name.count(".") == 1 else name[: -len(".npy")] + suffix
+        for _, name in rows
+        for suffix in (".npy", ".png")
+    }
+    with (tmp_path / "run" / "predictions.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        assert len(list(csv.reader(file))) == 4
+    assert {path.name for path in tmp_path.iterdir()} == {"run"}
+
+
+def test_file_names_do_not_depend_on_the_case_of_letters() -> None:
+    names = file_names(["Bird", "bird", "BIRD"])
+    assert len({name.casefold() for name in names}) == 3
+
+
+def test_a_full_disk_is_a_sentence_and_leaves_no_empty_file(tmp_path: Path) -> None:
+    batch = outputs(0)
+    batch["attribution"] = torch.zeros(1, 1, 400, 400)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"a__x\.npy cannot be written: its disk is full"):
+            write(PredictionWriter(str(tmp_path), save_attributions=True), batch)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list((tmp_path / "attributions").iterdir()) == []

@@ -82,3 +82,17 @@ def test_what_a_network_reports_is_averaged_over_images_not_batches() -> None:
             ),
         )
     assert named(evaluation.compute())["macs"] == 3.0
+
+
+def test_images_without_a_foreground_pixel_are_counted() -> None:
+    """EPG leaves them out, PxAP takes them for background: each says over how many images it is."""
+    evaluation = standard()
+    foreground = torch.zeros(4, 1, 4, 4, dtype=torch.bool)
+    foreground[:2, :, :2, :2] = True  # that of the third has vanished, the fourth has none
+    known = torch.tensor([True, True, True, False])
+    images = batch(torch.rand(4, 3, 4, 4), [0, 1, 0, 1], foreground, has_foreground=known)
+    maps = dict.fromkeys(("own", "grad_cam"), torch.ones(4, 1, 4, 4))
+    evaluation.update(Explained(ColourMeans()), images, Prediction(torch.zeros(4, 2), maps))
+    values = named(evaluation.compute())
+    assert (values["n_epg"], values["n_pxap"], values["n_empty_foreground"]) == (2, 3, 1)
+    assert values["epg"] == 0.25

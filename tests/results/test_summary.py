@@ -83,3 +83,25 @@ def test_the_table_is_stored_as_it_is_printed(tmp_path: Path) -> None:
     write_table(values, tmp_path / "evaluations" / "table.csv")
     with (tmp_path / "evaluations" / "table.csv").open(newline="") as file:
         assert list(csv.reader(file)) == tabulate(values)
+
+
+def test_no_number_is_shortened_where_the_output_is_no_terminal() -> None:
+    maps = ("", "_grad_cam", "_random", "_centred_gaussian", "_constant", "_ground_truth")
+    values: dict[str, float | None] = {
+        f"{split}/localization/pxap_image_with_a_long_name{judged}": 0.1234
+        for split in ("val", "test")
+        for judged in maps
+    }
+    console = Console(file=io.StringIO(), width=80)
+    print_summary(values, FACTS, "waterbirds", (), "r", console)
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert text.count("0.1234") == 7  # val and test of the own map, test of the others
+    assert "…" not in text
+
+
+def test_metrics_of_attributions_show_the_number_of_images_behind_them() -> None:
+    text = show({"test/epg": 0.5, "test/n_epg": 40, "test/pxap": 0.25, "test/n_pxap": 42, "test/n_empty_foreground": 2})
+    assert line(text, "epg") == ["epg", "0.5000 (n=40)"]
+    assert line(text, "pxap") == ["pxap", "0.2500 (n=42)"]
+    assert line(text, "n_empty_foreground")[1] == "2.0000"
