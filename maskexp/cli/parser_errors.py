@@ -10,11 +10,12 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from maskexp.cli.config import Configuration
 from maskexp.suggestions import did_you_mean
 
-__all__ = ["explain_parser_error"]
+__all__ = ["explain_parser_error", "missing_value"]
 
 _CHOICE = r"(?:\{'class_path': ')?([\w./-]+)"
 _SINGULAR = {"evaluations": "evaluation"}
@@ -52,6 +53,19 @@ def explain_parser_error(
         key = f"{section}.{argument}"
         return f"{_blame(key, configuration)}unknown key {key}; {did_you_mean(argument, _arguments(class_path))}"
     return _wrong_value(message, section, class_path, configuration)
+
+
+def missing_value(section: str, class_path: str, arguments: Mapping[str, Any]) -> str | None:
+    """Return a sentence about the first argument that is null and may not be, or None.
+
+    The parser lets null pass where a key is given in two parts.
+    """
+    parameters = _parameters(class_path)
+    for name, value in arguments.items():
+        known = parameters.get(name)
+        if value is None and known is not None and known.default is not None and "None" not in str(known.annotation):
+            return f"{section}.{name} is null, but needs a value (its default is {known.default!r})"
+    return None
 
 
 def _unknown_key(unknown: str, keys: list[str], configuration: Configuration) -> str:
@@ -105,16 +119,22 @@ def _blame(key: str, configuration: Configuration) -> str:
 
 def _arguments(class_path: str) -> list[str]:
     """Return the names of a class's arguments, those that it hands on to its bases included."""
+    return list(_parameters(class_path))
+
+
+def _parameters(class_path: str) -> dict[str, inspect.Parameter]:
+    """Return a class's arguments by name, its own before those of its bases."""
     module, _, name = class_path.rpartition(".")
-    found: dict[str, None] = {}
+    found: dict[str, inspect.Parameter] = {}
     for parent in getattr(importlib.import_module(module), name).__mro__:
         if "__init__" in vars(parent):
             parameters = inspect.signature(parent.__init__).parameters.values()
-            found |= dict.fromkeys(p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL))
+            named = {p.name: p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+            found = {**named, **found}
             if not any(p.kind is p.VAR_KEYWORD for p in parameters):
                 break
     found.pop("self", None)
-    return list(found)
+    return found
 
 
 def _found(pattern: str, message: str, flags: int = 0) -> str | None:

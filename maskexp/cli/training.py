@@ -37,7 +37,7 @@ from maskexp.cli.layers import chosen_class, classes_first, stack
 from maskexp.cli.lightning_hooks import out_of_time, restoring_only
 from maskexp.cli.loggers import named_loggers, settle_loggers, with_csv_log
 from maskexp.cli.matrix import row_configuration
-from maskexp.cli.parser_errors import explain_parser_error
+from maskexp.cli.parser_errors import explain_parser_error, missing_value
 from maskexp.cli.pretraining import train_first
 from maskexp.cli.terminal import note, silence
 from maskexp.cli.trust import trusted
@@ -190,6 +190,10 @@ class TrainingCLI(LightningCLI):
             raise CommandError(sentence) from error
         if (key := first_nan(self.settings.as_dict())) is not None:
             raise CommandError(f"{key} is NaN, but has to be a number")
+        for section in ("model", "data"):
+            chosen = self.settings[section].as_dict()
+            if (missing := missing_value(section, chosen["class_path"], chosen.get("init_args") or {})) is not None:
+                raise CommandError(missing)
         if self.settings.trainer.use_distributed_sampler:
             raise CommandError(
                 "trainer.use_distributed_sampler has to stay false: Lightning's sampler repeats samples in evaluation; "
