@@ -6,6 +6,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # One thread per process: the tests start many small processes.
 TEST_ENV := OMP_NUM_THREADS=1 WANDB_MODE=offline
+# A process for each core; the tests of a file stay together, since they share what was trained for them.
+PARALLEL := -n auto --dist loadfile
 
 .PHONY: help
 help:  ## show this list
@@ -28,11 +30,11 @@ demo: install  ## train AIM on the embedded drawn birds, test it, leave the pict
 
 .PHONY: test
 test: install  ## run all tests
-	$(TEST_ENV) $(BIN)/python -m pytest
+	$(TEST_ENV) $(BIN)/python -m pytest $(PARALLEL)
 
 .PHONY: test-fast
 test-fast: install  ## run the tests that take seconds
-	$(TEST_ENV) $(BIN)/python -m pytest -m "not slow"
+	$(TEST_ENV) $(BIN)/python -m pytest $(PARALLEL) -m "not slow"
 
 .PHONY: test-slurm
 test-slurm: install  ## run a study on a SLURM of one node that is set up for it (root, Debian packages), or say why not

@@ -47,7 +47,9 @@ def cached(data: WaterBirds, split: str) -> CachedPixels:
 
 
 @pytest.mark.parametrize(
-    "arguments", [{}, {"eval_transform": EvalTransform("center_crop", 0.875)}, {"foreground": "none"}], ids=str
+    "arguments",
+    [{}, {"eval_transform": EvalTransform("center_crop", 0.875)}, {"foreground": "none"}],
+    ids=["defaults", "centre crop", "no foreground"],
 )
 def test_evaluation_is_the_same_to_the_last_bit(arguments: dict[str, object], root: Path) -> None:
     plain, quick = birds(root, cache=False, **arguments), birds(root, **arguments)

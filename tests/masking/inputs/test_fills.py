@@ -155,7 +155,9 @@ def test_bad_arguments_are_refused() -> None:
             made(kernel_size=4)
 
 
-@pytest.mark.parametrize("fill", [Grey(), Black(), Colour((0.1, 0.2, 0.3)), Mean(), Noise(), Blur()], ids=repr)
+@pytest.mark.parametrize(
+    "fill", [Grey(), Black(), Colour((0.1, 0.2, 0.3)), Mean(), Noise(), Blur()], ids=lambda fill: type(fill).__name__
+)
 def test_a_hard_mask_blends_to_the_fill(fill: Fill) -> None:
     images, visible = _case()
     assert torch.allclose(fill.blend(images, visible.float()), fill.fill(images, visible), atol=1e-6)
