@@ -23,7 +23,8 @@ class InsertionAndDeletion(PixelPerturbation):
     :class:`~maskexp.evaluation.Fidelity`. The class is the one that is predicted on the whole image on the same path.
 
     Args:
-        insertion: way of hiding what has not appeared yet, by name (RISE, released code: ``blur``).
+        insertion: way of hiding what has not appeared yet, by name (RISE, released code: ``blur_rise``; ``blur``
+            has the same Gaussian without the reflections in RISE's kernel).
         deletion: way of hiding what has vanished, by name (RISE: 0 after normalisation, which is ``grey`` for
             ImageNet).
         steps: equal steps from no pixel to all of them (RISE: 224 at 224 × 224 pixels; 32 is ours, a seventh of the

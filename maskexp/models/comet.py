@@ -53,7 +53,8 @@ class COMETNetwork(Network):
         predictor: ``train``, or ``fixed`` (COMET-FP: the pre-trained classifier, kept).
         detector_bn: whether batch norms of a fixed detector, or of the predictor in its part, use their own statistics
             (``eval``: the paper's fixed detector) or those of the ``batch`` of x_{1-s} (released code, where the
-            detector's running statistics drift on).
+            detector's running statistics drift on). A fixed predictor without a detector sees x_s in the same way, so
+            that L_P and L_D are of one and the same network.
         hiding: name of a way of hiding (:func:`maskexp.masking.inputs.create_input_masking`); the paper paints the
             data's mean colour, which ``grey`` is for ImageNet.
         selector: see :class:`~maskexp.models.selector.Selector`.
@@ -131,7 +132,7 @@ class COMETNetwork(Network):
         """
         mask = self.select(images)
         kept = mask.view_as(mask)
-        prediction = self._show(self.predictor, images, kept)
+        prediction = self._decide(images, kept)
         prediction.attributions[OWN], prediction.masks = mask, (mask,)
         prediction.interpolation = "nearest" if self.hard else "bilinear"
         if self.training:
@@ -143,6 +144,16 @@ class COMETNetwork(Network):
         """Return the mask ``(B, 1, H, W)``: the sigmoid of the selector's logits, or where they are positive."""
         logits = enlarge(self.selector(images), (images.shape[-2], images.shape[-1]))
         return binarize(logits, noise=False) if self.hard else logits.sigmoid()
+
+    def _decide(self, images: Tensor, kept: Tensor) -> Prediction:
+        """Return the predictor's prediction for what is kept.
+
+        A fixed predictor that plays the detector's part too trains with one kind of statistics in both parts.
+        """
+        both = self.predictor_kind == "fixed" and self.detector is None and self.detector_bn == "batch"
+        if self.training and both and isinstance(self.hiding, Fill):
+            return _unchanged(self.predictor, self.hiding.blend(images, kept), batch=True)
+        return self._show(self.predictor, images, kept)
 
     def detect(self, images: Tensor, mask: Tensor) -> Tensor:
         """Return the logits ``(B, K)`` of the detector, or of the predictor in its part, for images under a mask."""

@@ -14,6 +14,7 @@ from maskexp.callbacks import Evaluator
 from maskexp.data import SyntheticBirds
 from maskexp.evaluation import Evaluation, Fidelity, Localization, MaskLeakage
 from maskexp.methods import ERM, InputMasked, Method
+from maskexp.types import DataSpec
 
 SMALL = {"backbone": "small_convnet", "weights": None}
 BIRDS = {"correlation": 0.75, "image_size": 32, "train_size": 16, "val_size": 8, "test_size": 12, "batch_size": 8}
@@ -110,3 +111,14 @@ def test_what_the_test_cannot_ask_is_refused_before_the_training(
 def test_an_evaluation_that_is_named_twice_is_refused(birds: SyntheticBirds, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="two evaluations answer fidelity/"):
         measured(tmp_path, built(ERM(**SMALL), birds), birds, Fidelity(), Fidelity())  # type: ignore[arg-type]
+
+
+def test_logits_that_are_not_finite_are_refused_whatever_the_data_has(birds: SyntheticBirds, tmp_path: Path) -> None:
+    method = built(ERM(**SMALL), birds)  # type: ignore[arg-type]
+    with torch.no_grad():
+        next(method.network.parameters()).fill_(float("nan"))
+    method.spec = DataSpec.from_dict(birds.spec.to_dict() | {"foreground": "none"})
+    for stage in ("validate", "test", "predict"):
+        run = trainer(tmp_path, Evaluator())
+        with pytest.raises(ValueError, match=r"the logits of \d+ of \d+ images are NaN or infinite"):
+            getattr(run, stage)(method, datamodule=birds)

@@ -114,6 +114,19 @@ def test_a_fixed_predictor_keeps_weights_and_buffers_and_lets_the_gradient_throu
 
 
 @pytest.mark.parametrize("detector_bn", ["eval", "batch"])
+def test_a_fixed_predictor_in_both_parts_has_one_kind_of_statistics(images: Tensor, detector_bn: str) -> None:
+    whole = network(predictor="fixed", detector="none", detector_bn=detector_bn).train()
+    before = {name: value.clone() for name, value in whole.predictor.state_dict().items()}
+    prediction = whole(images)
+    kept = whole.hiding.blend(images, prediction.masks[0])  # type: ignore[attr-defined]
+    left = whole.hiding.blend(images, 1 - prediction.masks[0])  # type: ignore[attr-defined]
+    assert not moved(before, whole.predictor.state_dict())
+    whole.predictor.train(detector_bn == "batch")
+    assert torch.allclose(whole.predictor(kept).logits, prediction.logits, atol=1e-6)
+    assert torch.allclose(whole.predictor(left).logits, prediction.extras["detector_logits"], atol=1e-6)
+
+
+@pytest.mark.parametrize("detector_bn", ["eval", "batch"])
 def test_without_a_detector_the_predictor_learns_nothing_from_what_is_left(images: Tensor, detector_bn: str) -> None:
     whole = network(detector="none", detector_bn=detector_bn).train()
     mask = whole.select(images)

@@ -126,13 +126,20 @@ class Blur(Fill):
     The only way of hiding that keeps something of what it hides: coarse colours shine through, and a hidden NaN
     spreads to the hidden pixels around it.
 
+    Sigma and window are those of RISE (Petsiuk et al., BMVC 2018, released code), but not its kernel: RISE blurs one
+    point inside a window of 11 × 11 pixels, at whose borders the Gaussian is reflected, which makes the kernel flatter
+    (centre 0.00883 instead of 0.01196). ``reflected`` gives that kernel (by name: ``blur_rise``). Beyond the border of
+    the image the outermost pixels repeat (ours; RISE: 0 after normalisation).
+
     Attributes:
-        sigma: of the Gaussian, in pixels (RISE, Petsiuk et al., BMVC 2018, released code: 5).
-        kernel_size: width of the Gaussian's window in pixels, odd (the same: 11).
+        sigma: of the Gaussian, in pixels.
+        kernel_size: width of the Gaussian's window in pixels, odd.
+        reflected: whether the Gaussian is reflected at the borders of its window, as in RISE's released code.
     """
 
     sigma: float = 5.0
     kernel_size: int = 11
+    reflected: bool = False
 
     def __post_init__(self) -> None:
         """Check the Gaussian."""
@@ -140,7 +147,8 @@ class Blur(Fill):
 
     def fill(self, images: Tensor, visible: Tensor) -> Tensor:
         """Return the images, blurred where hidden."""
-        return torch.where(visible, images, _gaussian_blur(images, self.sigma, self.kernel_size))
+        blurred = _gaussian_blur(images, self.sigma, self.kernel_size, self.reflected)
+        return torch.where(visible, images, blurred)
 
 
 @dataclass(frozen=True)
@@ -178,11 +186,17 @@ def _check_gaussian(sigma: float, kernel_size: int) -> None:
         raise ValueError(f"kernel_size is {kernel_size}; it must be odd and positive")
 
 
-def _gaussian_blur(images: Tensor, sigma: float, kernel_size: int) -> Tensor:
+def _gaussian_blur(images: Tensor, sigma: float, kernel_size: int, reflected: bool = False) -> Tensor:
     """Blur ``(B, C, H, W)`` with a Gaussian; beyond the border the outermost pixels repeat (ours)."""
     reach = kernel_size // 2
     offsets = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
     weights = torch.exp(-(offsets**2) / (2 * sigma**2))
+    if reflected:  # what lies beyond the window comes back in, up to four sigma, as in scipy.ndimage.gaussian_filter
+        beyond = int(4 * sigma + 0.5)
+        far = torch.arange(-beyond, beyond + 1, device=images.device, dtype=images.dtype)
+        place = (far.long() + reach) % (2 * kernel_size)
+        place = torch.where(place < kernel_size, place, 2 * kernel_size - 1 - place)
+        weights = torch.zeros_like(weights).index_add(0, place, torch.exp(-(far**2) / (2 * sigma**2)))
     weights = (weights / weights.sum()).expand(images.shape[1], 1, -1)
     padded = F.pad(images, (reach, reach, reach, reach), mode="replicate")
     rows = F.conv2d(padded, weights[:, :, None], groups=images.shape[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from maskexp.masking.inputs.fills import Black, Blur, Colour, EdgeSmoothed, Grey, Mean, Noise
 from maskexp.masking.inputs.interface import InputMasking
@@ -16,6 +17,7 @@ _BY_NAME: dict[str, Callable[[], InputMasking]] = {
     "mean": Mean,
     "edge_smoothed": EdgeSmoothed,
     "blur": Blur,
+    "blur_rise": partial(Blur, reflected=True),
     "noise": Noise,
     "layer": LayerMasking,
     "partial_convolution": PartialConvolution,

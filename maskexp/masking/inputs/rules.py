@@ -98,8 +98,8 @@ def concatenate(parts: Sequence[MaskedFeatures], dim: int = 0) -> MaskedFeatures
     """Concatenate channels.
 
     Parallel branches of one input (the fire modules of SqueezeNet) are visible where any of them is. Where one part was
-    computed from another (DenseNet), what the majority of the parts says holds. Both are the released code's; that one
-    rule tells them apart is ours.
+    computed from another (DenseNet), what the majority of the parts says holds. Both are what the released code means;
+    its values differ for these two families, and that one rule tells them apart is ours.
     """
     for part in parts:
         _require(part, "cat")

@@ -44,7 +44,8 @@ def energy_pointing_game(
 
     Source: Rao et al. (2023, Studying How to Efficiently and Effectively Guide Models with Explanations), Eq. 2, after
     Wang et al. (2020, Score-CAM), who sum signed values. As in the released code of Rao et al., a map without positive
-    attribution (less than 1e-7) scores 0 and counts, unless ``defined_only``.
+    attribution (less than 1e-7) scores 0 and counts, unless ``defined_only``. An image whose foreground is
+    empty is left out; there it counts as 0, so that its mean is ours times the share of images with a foreground.
 
     Args:
         attribution: ``(B, 1, H, W)`` or ``(B, H, W)``, any finite numbers, at the size of the foreground.

@@ -34,7 +34,8 @@ def group_accuracy(
     trained on. Samples of group -1 count in ``acc`` only. Everything is in [0, 1], higher is better.
 
     Source: the adjusted average is the one that Sagawa et al. (2020, group DRO) and WILDS report, with weights that are
-    not fixed to one release; the plain mean over groups is what Petryk et al. (2022, GALS) call per-group accuracy.
+    not fixed to one release; the plain mean over groups is what Petryk et al. (2022, GALS) call per-group accuracy, and
+    what SubpopBench (Yang et al., 2023) calls ``adjusted_accuracy``.
 
     Args:
         predicted: ``(B,)`` class indices, or ``(B, K)`` scores of which the highest counts.

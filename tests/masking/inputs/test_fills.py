@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
 from maskexp.masking.inputs import (
@@ -18,6 +20,7 @@ from maskexp.masking.inputs import (
     Mean,
     Noise,
     TokenDropping,
+    create_input_masking,
 )
 from maskexp.models import Classifier
 
@@ -181,3 +184,18 @@ def test_the_mean_of_a_soft_mask_counts_pixels_as_much_as_they_are_visible() -> 
     images = torch.tensor([0.0, 1.0]).view(1, 1, 1, 2).repeat(1, 1, 2, 1)
     mask = torch.tensor([0.5, 1.0]).view(1, 1, 1, 2).repeat(1, 1, 2, 1)
     assert Mean().blend(images, mask)[0, 0, 0].tolist() == pytest.approx([0.5 * 2 / 3, 1.0])
+
+
+def test_the_kernel_of_rise_is_that_of_its_released_code() -> None:
+    """https://github.com/eclique/RISE, evaluation.py: gaussian_filter of one point in a window of 11 × 11 pixels."""
+    point = np.zeros((11, 11))
+    point[5, 5] = 1
+    kernel = gaussian_filter(point, 5)
+    image = torch.zeros(1, 3, 21, 21)
+    image[..., 10, 10] = 1
+    hidden = torch.zeros(1, 1, 21, 21, dtype=torch.bool)
+    theirs, ours = create_input_masking("blur_rise"), create_input_masking("blur")
+    blurred = theirs.fill(image, hidden)[0, 0]  # type: ignore[attr-defined]
+    assert blurred[5:16, 5:16].numpy() == pytest.approx(kernel, abs=1e-7)
+    assert blurred[10, 10].item() == pytest.approx(0.00883, abs=1e-5)
+    assert ours.fill(image, hidden)[0, 0, 10, 10].item() == pytest.approx(0.01196, abs=1e-5)  # type: ignore[attr-defined]
