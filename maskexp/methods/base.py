@@ -6,10 +6,11 @@ import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, cast, get_args
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch.callbacks import BaseFinetuning, StochasticWeightAveraging
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
@@ -18,13 +19,15 @@ from maskexp.attribution import add_attributions
 from maskexp.methods.checkpoint import CheckpointError, check_classes, check_weights, data_spec, describe
 from maskexp.methods.epochs import steps_per_epoch
 from maskexp.methods.optimization import (
-    Optimizer,
     Schedule,
+    check_optimizer,
     cosine_with_warmup,
+    create_optimizer,
     multistep_with_warmup,
     parameter_groups,
     plan_anew,
     regrouped,
+    require_in_range,
 )
 from maskexp.methods.pretraining import Pretraining
 from maskexp.models.backbones import HUB
@@ -48,7 +51,8 @@ class Method(LightningModule, ABC):
         weights: First weights of the backbone: "timm" for the hub's default, a file, or null for random ones (ours:
             timm).
         frozen_backbone: Whether only what the method adds to the backbone is trained (ours: no).
-        optimizer: "adamw" or "sgd", with momentum 0.9 (ours: adamw).
+        optimizer: Optimiser of timm by its name, e.g. "adamw", "sgd" or "lion", with momentum 0.9 where it has one
+            (ours: adamw).
         lr: Learning rate of the new layers, above 0 (ours: 1e-3).
         backbone_lr: Learning rate of the backbone, above 0 (ours: 1e-4).
         weight_decay: Weight decay of all weights but biases and norms, at least 0 (ours: 0.05).
@@ -82,7 +86,7 @@ class Method(LightningModule, ABC):
         backbone: str = "resnet50",
         weights: str | None = HUB,
         frozen_backbone: bool = False,
-        optimizer: Optimizer = "adamw",
+        optimizer: str = "adamw",
         lr: float = 1e-3,
         backbone_lr: float = 1e-4,
         weight_decay: float = 0.05,
@@ -93,11 +97,24 @@ class Method(LightningModule, ABC):
         spec: DataSpec | None = None,
     ) -> None:
         super().__init__()
+        check_optimizer(optimizer)
+        rates = {"lr": lr, "backbone_lr": backbone_lr, "gamma": gamma}
+        for name, value in rates.items():
+            require_in_range(name, value, 0, 1 if name == "gamma" else math.inf, above=True)
+        require_in_range("weight_decay", weight_decay, 0)
+        require_in_range("warmup_epochs", warmup_epochs, 0)
+        if schedule not in get_args(Schedule):
+            raise ValueError(f"unknown schedule {schedule!r}; choose {', '.join(get_args(Schedule))}")
+        if milestones and min(milestones) < 1:
+            raise ValueError(f"milestones are {milestones}; they are epochs, counted from the start, of at least 1")
         if schedule == "multistep" and not milestones:
             raise ValueError("the schedule multistep falls at milestones: give --model.milestones, e.g. [81,121,161]")
         # The loggers get the run's whole configuration instead.
         # A checkpoint holds the specification in an entry of its own.
         self.save_hyperparameters(logger=False, ignore=["spec"])
+        for name, value in self.hparams.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{name} is {value}; it must be a finite number")
         self.backbone = backbone
         self.weights = weights
         self.frozen_backbone = frozen_backbone
@@ -187,6 +204,25 @@ class Method(LightningModule, ABC):
                 "give the trainer a datamodule"
             )
         self.build(spec, pretrained=trainer.state.fn == "fit")
+
+    def configure_callbacks(self) -> list[Callback]:
+        """Refuse callbacks that cannot work on a method, and build the network for those that copy it in their set-up.
+
+        Raises:
+            ValueError: if a callback freezes and unfreezes the backbone.
+        """
+        callbacks: list[Callback] = cast(Any, self.trainer).callbacks
+        if found := [type(each).__name__ for each in callbacks if isinstance(each, BaseFinetuning)]:
+            raise ValueError(
+                f"{found[0]} freezes an attribute backbone of modules, which a method does not have; give "
+                "--model.frozen_backbone true, or a small --model.backbone_lr"
+            )
+        if any(isinstance(each, StochasticWeightAveraging) for each in callbacks):
+            data = attached_datamodule(self.trainer)
+            if data is not None:
+                self.trainer.datamodule.prepare_data()  # type: ignore[attr-defined]
+            self.configure_model()
+        return []
 
     def setup(self, stage: str) -> None:
         """Build the network before Lightning changes the default precision to that of the run."""
@@ -292,11 +328,7 @@ class Method(LightningModule, ABC):
     def configure_optimizers(self) -> Any:
         """Return the optimiser, with a learning rate for the backbone and one for new layers, and its schedule."""
         groups = self._parameter_groups()
-        optimizer: torch.optim.Optimizer
-        if self.optimizer_name == "adamw":
-            optimizer = torch.optim.AdamW(groups, lr=self.lr)
-        else:
-            optimizer = torch.optim.SGD(groups, lr=self.lr, momentum=0.9)
+        optimizer = create_optimizer(self.optimizer_name, groups, self.lr)
         if self.schedule == "constant" and self.warmup_epochs == 0:
             return optimizer
         total = self.trainer.estimated_stepping_batches
@@ -319,13 +351,16 @@ class Method(LightningModule, ABC):
     def on_train_start(self) -> None:
         """Let a resumed training learn at the rates of its own settings, and say where they differ from the former."""
         step = self.trainer.global_step
-        if step == 0 or len(self.trainer.optimizers) != 1:
-            return
         schedules = [config.scheduler for config in self.trainer.lr_scheduler_configs]
+        if len(self.trainer.optimizers) != 1 or not all(isinstance(each, LambdaLR) for each in schedules):
+            return  # such as the trial run of a learning-rate finder, which has a schedule of its own
+        if step == 0 and len(self._parameter_groups()) != len(self.trainer.optimizers[0].param_groups):
+            self.backbone_lr = self.lr  # a learning-rate finder changed one of two equal rates
         schedule = cast(LambdaLR, schedules[0]) if schedules else None
         peaks = [group["lr"] for group in self._parameter_groups()]
         if (rate := plan_anew(self.trainer.optimizers[0], schedule, peaks, step)) is not None:
             rank_zero_info("the learning rates are planned anew from step %d on, where the first is now %g", step, rate)
+            self.hparams.update(lr=self.lr, backbone_lr=self.backbone_lr)
 
     def _parameter_groups(self, settings: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """Return the network's parameter groups by our own rates, or by those of other settings."""

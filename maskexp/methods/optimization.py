@@ -7,14 +7,74 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import timm.optim as timm_optim
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from maskexp.models.network import Network
+from maskexp.suggestions import did_you_mean
 
-Optimizer = Literal["adamw", "sgd"]
 Schedule = Literal["cosine", "multistep", "constant"]
+
+_TIMM: Any = timm_optim  # it has no types for what it exports
+
+
+def check_optimizer(name: str) -> None:
+    """Refuse an optimiser that timm does not have.
+
+    Raises:
+        ValueError: if there is none of this name.
+    """
+    known: list[str] = _TIMM.list_optimizers()
+    if name not in known:
+        hint = did_you_mean(str(name), known, "timm.optim.list_optimizers() names them all")
+        raise ValueError(f"there is no optimizer {name!r}; {hint}")
+
+
+def create_optimizer(name: str, groups: list[dict[str, Any]], lr: float) -> torch.optim.Optimizer:
+    """Return an optimiser of timm by its name, with momentum 0.9 where it has one.
+
+    ``sgd`` is the plain one, without Nesterov's momentum, for which timm has the name ``nesterov``.
+
+    Args:
+        name: of the optimiser, as in ``timm.optim.list_optimizers()``.
+        groups: parameter groups with learning rate and weight decay.
+        lr: learning rate of groups that have none.
+
+    Raises:
+        ValueError: if the optimiser needs a device or a package that is not here.
+    """
+    options = {"nesterov": False} if name == "sgd" else {}
+    try:
+        optimizer: torch.optim.Optimizer = _TIMM.create_optimizer_v2(groups, name, lr=lr, momentum=0.9, **options)
+    except (AssertionError, ImportError, NameError) as error:
+        raise ValueError(
+            f"the optimizer {name!r} needs a GPU or a package that is not here; choose another one, e.g. adamw"
+        ) from error
+    return optimizer
+
+
+def require_in_range(name: str, value: float, low: float, high: float = math.inf, *, above: bool = False) -> None:
+    """Refuse a setting that is not a finite number of a range.
+
+    Args:
+        name: of the setting.
+        value: of the setting.
+        low: smallest value.
+        high: largest value.
+        above: whether the smallest value itself is refused.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    if not isinstance(value, (int, float)) or not (low < value if above else low <= value) or not value <= high:
+        wanted = f"above {low:g}" if above else f"at least {low:g}"
+        raise ValueError(
+            f"{name} is {value}; it must be {wanted} and {'finite' if high == math.inf else f'at most {high:g}'}"
+        )
+    if math.isinf(value):
+        raise ValueError(f"{name} is {value}; it must be finite")
 
 
 def parameter_groups(network: Network, lr: float, backbone_lr: float, weight_decay: float) -> list[dict[str, Any]]:

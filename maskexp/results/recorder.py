@@ -12,9 +12,12 @@ from lightning.pytorch.utilities import rank_zero_only
 from maskexp.callbacks.wandb_log import log_configuration, wandb_runs
 from maskexp.results.environment import describe_environment, now
 from maskexp.results.run_directory import RunDirectory
-from maskexp.types import required_datamodule
+from maskexp.types import attached_datamodule, required_datamodule
 
 __all__ = ["RunRecorder"]
+
+TUNED = {"model": {"lr", "backbone_lr"}, "data": {"batch_size"}}
+"""Arguments that Lightning's tuners set before the first step."""
 
 
 class RunRecorder(Callback):
@@ -41,6 +44,7 @@ class RunRecorder(Callback):
     @rank_zero_only
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Hand the whole configuration to the loggers, which write it down when they begin."""
+        self._note_tuned(trainer, pl_module)
         log_configuration(wandb_runs(trainer.loggers), self.config, self._started(trainer))
         for logger in trainer.loggers:
             if not isinstance(logger, WandbLogger):
@@ -48,6 +52,7 @@ class RunRecorder(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write down a new run, which has passed all checks that come before the first step."""
+        self._note_tuned(trainer, pl_module)
         if not self.run.holds_run:
             self._record_start(trainer)
 
@@ -105,6 +110,17 @@ class RunRecorder(Callback):
 
     def _started(self, trainer: Trainer) -> dict[str, Any]:
         return self._environment(trainer) | {"global_batch_size": global_batch_size(trainer)}
+
+    def _note_tuned(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Record what a learning-rate or batch-size finder chose in the place of what was configured."""
+        data = attached_datamodule(trainer)
+        for section, owner in (("model", pl_module), ("data", data)):
+            arguments = (self.config.get(section) or {}).get("init_args") or {}
+            for name in TUNED[section] & arguments.keys():
+                chosen = getattr(owner, name, arguments[name])
+                if arguments[name] is not None and chosen != arguments[name]:
+                    self.config[section] = {**self.config[section], "init_args": {**arguments, name: chosen}}
+                    arguments = self.config[section]["init_args"]
 
     def _environment(self, trainer: Trainer) -> dict[str, Any]:
         device = trainer.strategy.root_device
