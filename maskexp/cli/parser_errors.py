@@ -12,12 +12,17 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from torchvision.transforms import v2
+
 from maskexp.cli.config import Configuration
+from maskexp.data.transforms.stored import MOVED_ARGUMENTS
 from maskexp.suggestions import did_you_mean
 
 __all__ = ["explain_parser_error", "missing_value"]
 
 _CHOICE = r"(?:\{'class_path': ')?([\w./-]+)"
+_CLASS_PATH = r"given class_path '([\w.]+)'"
+_NOT_ACCEPTED = r"Option '([\w.]+)' is not accepted|Key '([\w.]+)' is not expected"
 _SINGULAR = {"evaluations": "evaluation"}
 
 
@@ -36,7 +41,7 @@ def explain_parser_error(
         configuration: what was read from files, to name the one that is to blame.
     """
     section = _found(r'Parser key "(\w+)"', message)
-    class_path = _found(r"given class_path '([\w.]+)'", message)
+    class_path = _found(_CLASS_PATH, message)
     if unknown := _found(r"does not accept option '([\w.]+)'|unrecognized arguments: --([\w.]+)", message):
         return _unknown_key(unknown, list(keys), configuration)
     if missing := _found(r"arguments are required: ([\w., ]+)", message):
@@ -47,11 +52,11 @@ def explain_parser_error(
         if section == "evaluations" and chosen in classes[section]:
             hint = f"write a list: --evaluations '[{chosen}]'"
         return f"there is no {_SINGULAR.get(section, section)} {chosen!r}; {hint}"
-    if class_path and (
-        argument := _found(r"Option '([\w.]+)' is not accepted|Key '([\w.]+)' is not expected", message)
-    ):
-        key = f"{section}.{argument}"
-        return f"{_blame(key, configuration)}unknown key {key}; {did_you_mean(argument, _arguments(class_path))}"
+    if class_path and (refused := re.search(_NOT_ACCEPTED, message)):
+        return _not_accepted(refused[1] or refused[2], message[: refused.start()], configuration)
+    if class_path and (transform := _found(r"Expected a dot import path string: ([\w.]+)", message)):
+        key = _nested_key(message.partition("Expected a dot import path string")[0])
+        return f"{_blame(key, configuration)}{key} names no transform {transform!r}; {_transform_like(transform)}"
     return _wrong_value(message, section, class_path, configuration)
 
 
@@ -66,6 +71,27 @@ def missing_value(section: str, class_path: str, arguments: Mapping[str, Any]) -
         if value is None and known is not None and known.default is not None and "None" not in str(known.annotation):
             return f"{section}.{name} is null, but needs a value (its default is {known.default!r})"
     return None
+
+
+def _not_accepted(argument: str, before: str, configuration: Configuration) -> str:
+    """Name an argument that a class does not take by its whole key, and suggest another."""
+    key, class_path = f"{_nested_key(before)}.{argument}", re.findall(_CLASS_PATH, before)[-1]
+    hint = did_you_mean(argument, _arguments(class_path))
+    if key == f"data.{argument}" and argument in MOVED_ARGUMENTS:
+        hint = f"write data.{MOVED_ARGUMENTS[argument]}.{argument}"
+    return f"{_blame(key, configuration)}unknown key {key}; {hint}"
+
+
+def _nested_key(message: str) -> str:
+    """Return the key that a message is about, from the sections that it names one inside the other."""
+    return ".".join(dict.fromkeys(re.findall(r'Parser key "([\w.]+)"', message)))
+
+
+def _transform_like(name: str) -> str:
+    known = [
+        each for each in dir(v2) if isinstance(found := getattr(v2, each), type) and issubclass(found, v2.Transform)
+    ]
+    return did_you_mean(name.rpartition(".")[2], ["TrainTransform", "EvalTransform", *known])
 
 
 def _unknown_key(unknown: str, keys: list[str], configuration: Configuration) -> str:
@@ -103,7 +129,7 @@ def _wrong_value(message: str, section: str | None, class_path: str | None, conf
     value = _found(r"Got value: ([^\n]*)|Given value: ([^\n]*)", message)
     if not names or expected is None:
         return " ".join(message.split())
-    key = f"{section}.{names[-1]}" if class_path and names[-1] != section else names[-1]
+    key = _nested_key(message) or names[-1] if class_path and names[-1] != section else names[-1]
     wanted = expected.removeprefix("Expected a ").replace("typing.Literal", "one of ")
     wanted = re.sub(r"<class '([\w.]+)'>", r"of type \1", wanted).replace(
         "of type NoneType", "null or a class with arguments"

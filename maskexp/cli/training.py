@@ -257,9 +257,10 @@ class TrainingCLI(LightningCLI):
         try:
             super().instantiate_classes()
         except ValueError as error:
-            if error.__cause__ is not None and str(error).startswith("Does not validate"):
-                raise error.__cause__ from None
-            raise
+            said: BaseException = error
+            while said.__cause__ is not None and str(said).startswith("Does not validate"):
+                said = said.__cause__
+            raise said from None
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer with our callbacks and a CSV log in the run's directory."""

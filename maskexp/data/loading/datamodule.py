@@ -102,10 +102,14 @@ class ImageDataModule(LightningDataModule, ABC):
         eval_transform = EvalTransform() if eval_transform is DEFAULT_EVAL else eval_transform
         self.pipeline = Pipeline(image_size, seed, train_transform, eval_transform)
         # Kept in checkpoints, so that they say how their images were prepared; the logger gets the run's whole config.
-        self.save_hyperparameters(logger=False, ignore=["train_transform", "eval_transform"])
+        self.save_hyperparameters(logger=False)
         self.hparams.update({name: str(value) for name, value in self.hparams.items() if isinstance(value, Path)})
         transforms = {"train_transform": train_transform, "eval_transform": eval_transform}
-        self.hparams.update({name: described(transform) for name, transform in transforms.items()})
+        # A command line has told Lightning what it was given, in plain types; otherwise these are the objects.
+        given = {name: self.hparams.get(name) for name in transforms}
+        self.hparams.update(
+            {name: given[name] if isinstance(given[name], dict) else described(transforms[name]) for name in transforms}
+        )
         self.image_size = image_size
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size or batch_size
