@@ -42,6 +42,7 @@ VERBS = {
     "explain": Verb("maskexp.cli.explain", "explain CKPT IMAGE...: prediction, mask and overlay of any image"),
     "matrix": Verb("maskexp.cli.matrix", "matrix STUDY: run what is missing of a study, here or on SLURM"),
     "table": Verb("maskexp.cli.table", "table STUDY: mean and spread over seeds, beside published numbers"),
+    "sweep": Verb("maskexp.cli.sweep", "sweep FILE: a wandb sweep file without wandb's server, through Optuna", True),
     "data": Verb("maskexp.cli.data", "list the data sets, or check a folder: data list, data check NAME ROOT"),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 from argparse import ArgumentError
@@ -27,6 +28,7 @@ from maskexp.callbacks import (
     SeedSteps,
     WholeFileCheckpointIO,
 )
+from maskexp.callbacks.validations import ValidationLog
 from maskexp.callbacks.wandb_log import log_selected, mark_preempting, sync_command, wandb_runs
 from maskexp.cli.allocation import check_allocation
 from maskexp.cli.arguments import last_value, nested_nulls, take_values
@@ -47,6 +49,7 @@ from maskexp.methods import Method
 from maskexp.process import RESTART, Interruption, defer_interruption, first_process, interruptible
 from maskexp.results import RunDirectory, RunRecorder, print_summary, write_charts, write_table
 from maskexp.studies.study import is_study
+from maskexp.studies.sweep import VALIDATIONS
 
 __all__ = ["TrainingCLI", "run"]
 
@@ -285,6 +288,8 @@ class TrainingCLI(LightningCLI):
             callbacks.append(PredictionWriter(str(self.directory.path), save_attributions=save))
         else:
             callbacks.append(Gallery(str(self.directory.gallery), **self.settings.gallery.as_dict()))
+        if path := os.environ.get(VALIDATIONS):
+            callbacks.append(ValidationLog(path))
         # Last: what the others draw is before the seed of the next step.
         leave = LeaveWhenAsked(self.keeper, self.settings.checkpoint_every)
         return [*callbacks, SeedSteps(self.recorder.seed), leave]

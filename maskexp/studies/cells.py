@@ -214,7 +214,7 @@ def state_of(folder: Path, record: Record, digest: str = "") -> CellState:
         record: of the run, as far as it is done.
         digest: of the data that a run of today would read, as far as it is known.
     """
-    if _is_held(folder):
+    if is_held(folder):
         return CellState("running", progress(folder))
     if record.done and record.metrics is not None:
         if record.version and record.version != __version__:
@@ -368,7 +368,7 @@ def _locked(folder: Path) -> Iterator[int | None]:
         os.close(descriptor)
 
 
-def _is_held(folder: Path) -> bool:
+def is_held(folder: Path) -> bool:
     try:
         descriptor = os.open(folder / ".lock", os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
