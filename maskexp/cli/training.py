@@ -41,6 +41,7 @@ from maskexp.cli.loggers import named_loggers, settle_loggers, with_csv_log
 from maskexp.cli.matrix import row_configuration
 from maskexp.cli.parser_errors import explain_parser_error, missing_value
 from maskexp.cli.pretraining import train_first
+from maskexp.cli.spellings import completed_classes, plain_spellings, with_whole_numbers
 from maskexp.cli.terminal import note, silence
 from maskexp.cli.trust import trusted
 from maskexp.data import ImageDataModule
@@ -87,7 +88,7 @@ def run(verb: str, args: Sequence[str]) -> int:
     run_dir = last_value(flags, "--run_dir") or configuration.values.pop("run_dir", None)
     ckpt_path = last_value(flags, "--ckpt_path") or configuration.values.pop("ckpt_path", None)
     _, flags = take_values(flags, "--run_dir", "--ckpt_path")
-    flags = classes_first(nested_nulls(flags))
+    flags = classes_first(nested_nulls(plain_spellings(flags)))
     if wants_help := any(flag in ("-h", "--help") or flag.endswith(".help") for flag in flags):
         home, checkpoint = None, None
     else:
@@ -103,6 +104,8 @@ def run(verb: str, args: Sequence[str]) -> int:
     configuration = stack(below, configuration, flags, str(origin))
     if not wants_help and "data" not in configuration.values and chosen_class(flags, "data") is None:
         configuration.merge({"data": {"class_path": "SyntheticBirds"}}, "the default")
+    if not wants_help:
+        completed_classes(configuration, flags)
     flags = named_loggers(configuration, flags)
     TrainingCLI(verb, configuration, flags, home, checkpoint, below, ["maskexp", verb, *args])
     return 0
@@ -188,6 +191,9 @@ class TrainingCLI(LightningCLI):
         try:
             self.config = parser.parse_args(cast(list[str], args))
         except ArgumentError as error:
+            if (again := with_whole_numbers(cast(list[str], args), str(error))) is not None:
+                self.parse_arguments(parser, again)
+                return
             keys = [action.dest for action in self._parser(self.verb)._actions]
             sentence = explain_parser_error(str(error), keys, choices(), self.configuration)
             raise CommandError(sentence) from error

@@ -14,7 +14,7 @@ from maskexp.cli.main import main
 from tests.fixtures import write_cub_tree, write_waterbirds
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
-LAYERS = ("backbone", "data", "parts")
+LAYERS = ("backbone", "data", "parts", "sweeps", "trainer")
 ROWS = sorted(
     path.relative_to(EXPERIMENTS).as_posix()
     for path in EXPERIMENTS.rglob("*.yaml")
