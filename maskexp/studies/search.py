@@ -19,6 +19,7 @@ import json
 import math
 import subprocess
 import threading
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -261,7 +262,12 @@ class Search:
             ),
         }
         for name, draw in drawn.items():
-            figure: Any = draw().get_figure()
+            with warnings.catch_warnings():  # that these plots are experimental, and what their evaluator does
+                warnings.simplefilter("ignore")
+                axes = draw()
+            for lines in axes.collections:
+                lines.set_cmap("viridis")  # its ends are both visible, unlike those of the default
+            figure = axes.get_figure()
             figure.set_size_inches(max(7.0, 1.9 * (len(self.sweep.space) + 1)), 4.6)
             with atomic_write(self.folder / name) as partial:
                 figure.savefig(partial, dpi=110, bbox_inches="tight")
