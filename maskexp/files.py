@@ -35,6 +35,14 @@ def existing_parent(path: Path) -> Path:
     return next(folder for folder in (path, *path.absolute().parents) if folder.is_dir())
 
 
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Return a path with ``~`` at its beginning replaced by the user's home; of an unknown user it stays."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def readable(size: int) -> str:
     """Return a number of bytes in words, e.g. ``1.2 GB``."""
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from maskexp.files import atomic_write, write_json
+from maskexp.files import atomic_write, expanded, write_json
 
 
 def test_file_appears_when_the_block_ends(tmp_path: Path) -> None:
@@ -46,3 +46,8 @@ def test_json_refuses_what_json_cannot_hold(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "bad.json", {"a": float("nan")})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_home_is_looked_up_and_an_unknown_user_stays_a_path() -> None:
+    assert expanded("~/x") == Path.home() / "x"
+    assert expanded("~nobody-of-this-name/x") == Path("~nobody-of-this-name/x")

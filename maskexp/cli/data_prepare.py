@@ -7,10 +7,10 @@ import math
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from maskexp.cli.errors import CommandError
 from maskexp.data.downloads.prepare import PREPARABLE, prepare_data
+from maskexp.files import expanded
 from maskexp.suggestions import did_you_mean
 
 __all__ = ["prepare"]
@@ -50,10 +50,10 @@ def prepare(args: Sequence[str]) -> int:
     above = os.environ.get("MASKEXP_DATA")
     if options.root is None and not above:
         raise CommandError(f"say where the data goes: maskexp data prepare {name} ROOT, or set MASKEXP_DATA")
-    root = Path(options.root or f"{above}/{name.lower()}").expanduser()
+    root = expanded(options.root or f"{above}/{name.lower()}")
     if options.max_unpacked is not None and not 0 < options.max_unpacked < math.inf:
         raise CommandError(f"--max_unpacked is {options.max_unpacked:g}; it must be a number of gigabytes above 0")
     most = None if options.max_unpacked is None else round(options.max_unpacked * 1e9)
-    for sentence in prepare_data(name, root, [Path(path).expanduser() for path in options.raw], most):
+    for sentence in prepare_data(name, root, [expanded(path) for path in options.raw], most):
         sys.stdout.write(f"{sentence}\n")
     return 0

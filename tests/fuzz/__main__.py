@@ -62,6 +62,8 @@ def run(inputs: int, vectors: int, seed: int, folder: Path, only: str = "", show
             for fault in outcome.faults:
                 kinds[fault] += 1
                 faults.append(f"{key}: {fault} | {outcome.sentence[:600]}")
+                if show:
+                    sys.stdout.write(f"{faults[-1]}\n")
         if show:
             seconds = time.monotonic() - begin
             sys.stdout.write(
@@ -84,7 +86,6 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         at_home(Path(folder))
         faults = run(options.inputs, options.arguments, options.seed, Path(folder), options.only)
-    sys.stdout.write("".join(f"{line}\n" for line in faults))
     sys.stdout.write(f"{len(faults)} faults\n")
     return int(bool(faults))
 

@@ -440,8 +440,9 @@ def arguments(seeds: Seeds, draw: random.Random, target: Path) -> Case:
     )[0]
     args = list(MAKERS.get(verb, _nothing)(seeds, draw, target))
     for _ in range(draw.choice((0, 0, 1))):
-        if args:
-            place = draw.randrange(len(args))
+        places = [i for i, arg in enumerate(args) if str(target) not in arg]  # where to write stays as it is
+        if places:
+            place = draw.choice(places)
             args[place] = mutated_text(draw, args[place])
     args = [arg.replace("\0", "") for arg in args]  # no shell hands one on
     return lambda: command(args)[1], ""

@@ -18,6 +18,7 @@ from maskexp.data.loading.image_files import decode_array, opened_image
 from maskexp.data.manifest.hold_out import HeldOutLayout, stratified
 from maskexp.data.manifest.prepared import in_parallel, names_with_times
 from maskexp.data.manifest.table import Row
+from maskexp.files import expanded
 
 __all__ = ["An8FlowerLayout", "FlowerSet"]
 
@@ -97,7 +98,7 @@ class An8FlowerLayout(HeldOutLayout):
             raise DataError(f"flower_set is {flower_set!r}; it must be one of {', '.join(NUM_CLASSES)}")
         if not 0 < test_fraction < 1:
             raise DataError(f"test_fraction is {test_fraction}; it must be in (0, 1)")
-        above, name = Path(root).expanduser(), f"an8Flower_{flower_set}"
+        above, name = expanded(root), f"an8Flower_{flower_set}"
         places = [above / name, *(above / folder / name for folder in cls.folders)]
         found = above if above.name == name else next((place for place in places if place.is_dir()), places[0])
         if not found.is_dir():

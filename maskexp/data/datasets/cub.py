@@ -16,6 +16,7 @@ from maskexp.data.manifest.hold_out import HeldOutLayout
 from maskexp.data.manifest.releases import Counts
 from maskexp.data.manifest.table import Box, Row
 from maskexp.data.text_files import opened_text, text_of
+from maskexp.files import expanded
 
 __all__ = [
     "TABLES",
@@ -65,7 +66,7 @@ class CUBForeground:
         masks = _wanted(segmentations, title, "segmentations")
         boxes = _wanted(bounding_boxes, title, "bounding_boxes")
         if cub_root is not None:
-            cub = Path(cub_root).expanduser()
+            cub = expanded(cub_root)
             places = [cub / "segmentations", cub.parent / "segmentations", cub / "bounding_boxes.txt"]
             masks = masks or next((place for place in places[:2] if place.is_dir()), None)
             boxes = boxes or next((place for place in places[2:] if place.is_file()), None)
@@ -128,7 +129,7 @@ def _wanted(path: str | Path | None, title: str, argument: str) -> Path | None:
     """Return a path that was asked for, if it was, and make sure that it exists."""
     if path is None:
         return None
-    found = Path(path).expanduser()
+    found = expanded(path)
     if not found.exists():
         raise DatasetNotFoundError.explained(
             f"{title}' {argument}" if title.endswith("s") else f"{title}'s {argument}",

@@ -16,6 +16,7 @@ from maskexp.data.manifest.layout import DataSource
 from maskexp.data.manifest.prepared import SPLIT_NAMES, Prepared, own_card
 from maskexp.data.manifest.table import Box, ManifestTable, Row, is_tiny, read_box
 from maskexp.data.text_files import opened_text
+from maskexp.files import expanded
 from maskexp.suggestions import did_you_mean
 
 __all__ = ["ROLES", "CustomData", "prepare_csv", "prepare_folder"]
@@ -446,7 +447,7 @@ class CustomData(DataSource):
             DatasetNotFoundError: if folder or CSV are missing.
             DataError: if they cannot be understood.
         """
-        folder, mask_folder = (None if path is None else Path(path).expanduser() for path in (root, masks))
+        folder, mask_folder = (None if path is None else expanded(path) for path in (root, masks))
         names = {"columns": columns, "classes": classes, "attributes": attributes}
         if csv is not None:
             if masks is not None:
@@ -454,7 +455,7 @@ class CustomData(DataSource):
                     "masks is the folder of the masks of an image folder; a CSV names each mask in its column 'mask' "
                     "(or give --data.columns.mask)"
                 )
-            return cls(prepare_csv(Path(csv).expanduser(), folder, columns, classes, attributes))
+            return cls(prepare_csv(expanded(csv), folder, columns, classes, attributes))
         if folder is None:
             raise DataError("Manifest needs --data.root (a folder) or --data.csv (a file)")
         if (folder / "dataset.json").is_file():

@@ -13,6 +13,7 @@ from maskexp.data.errors import DataError, DatasetNotFoundError
 from maskexp.data.info import DatasetInfo
 from maskexp.data.manifest.hold_out import HeldOutLayout
 from maskexp.data.manifest.table import Row
+from maskexp.files import expanded
 
 __all__ = ["CLASSES", "HardImageNetLayout"]
 
@@ -100,7 +101,7 @@ class HardImageNetLayout(HeldOutLayout):
                 "HardImageNet needs --data.imagenet_root, the folder of the images {train,val}/<wnid>/; --data.root "
                 "holds its masks"
             )
-        images = Path(imagenet_root).expanduser()
+        images = expanded(imagenet_root)
         if not (images / "val").is_dir():
             raise DatasetNotFoundError.explained(
                 "HardImageNet's images", str(images / "val"), cls.info.way, "--data.imagenet_root"

@@ -15,6 +15,7 @@ from maskexp.data.info import DatasetInfo
 from maskexp.data.manifest.releases import Counts
 from maskexp.data.manifest.table import Row
 from maskexp.data.text_files import text_of
+from maskexp.files import expanded
 
 __all__ = ["LISTS", "ImageNet100Layout", "list_digest"]
 
@@ -89,7 +90,7 @@ class ImageNet100Layout(WordNetLayout):
             DatasetNotFoundError: if the root is missing.
             DataError: if there is no such list.
         """
-        place = None if boxes is None else Path(boxes).expanduser()
+        place = None if boxes is None else expanded(boxes)
         return cls(cls.locate(root), val_fraction, val_seed, place, _wnids(class_list))
 
     @property
@@ -121,7 +122,7 @@ def _wnids(class_list: str | Path) -> tuple[str, ...]:
     """Return the sorted WordNet ids of a named list or of a text file, whose lines begin with one."""
     if class_list in LISTS:
         return LISTS[str(class_list)]
-    path = Path(class_list).expanduser()
+    path = expanded(class_list)
     if not path.is_file():
         raise DataError(f"class_list {str(class_list)!r} is neither a file nor one of the lists {', '.join(LISTS)}")
     words = [line.split()[0] for line in text_of(path).splitlines() if line.strip()]

@@ -19,6 +19,7 @@ from maskexp.data.manifest.hold_out import hold_out
 from maskexp.data.manifest.layout import Layout
 from maskexp.data.manifest.releases import Counts
 from maskexp.data.manifest.table import Row
+from maskexp.files import expanded
 
 __all__ = [
     "CLASSES",
@@ -373,7 +374,7 @@ class ImageNet9Layout(Layout):
         if train_root is not None and imagenet_root is not None:
             raise DataError("both train_root and imagenet_root are given; train on the one or on a draw from the other")
         archive, imagenet, boxed = (
-            None if path is None else Path(path).expanduser() for path in (train_root, imagenet_root, boxes)
+            None if path is None else expanded(path) for path in (train_root, imagenet_root, boxes)
         )
         training = None
         if archive is not None:

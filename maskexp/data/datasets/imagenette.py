@@ -14,6 +14,7 @@ from maskexp.data.info import DatasetInfo, Download
 from maskexp.data.manifest.releases import Counts
 from maskexp.data.manifest.table import Row
 from maskexp.data.text_files import opened_text
+from maskexp.files import expanded
 
 __all__ = ["ImageWoofLayout", "ImagenetteLayout", "LabelNoise"]
 
@@ -114,7 +115,7 @@ class ImagenetteLayout(WordNetLayout):
             DataError: if the boxes are not XML files, which alone say in which size an image was annotated.
         """
         found = cls.locate(root)
-        place = None if boxes is None else Path(boxes).expanduser()
+        place = None if boxes is None else expanded(boxes)
         if place is not None and place.is_file():
             raise DataError(
                 f"{place} does not say in which size the images were annotated; {cls.info.title} needs the folder of "

@@ -17,6 +17,7 @@ from maskexp.data.manifest.layout import Layout
 from maskexp.data.manifest.releases import Counts
 from maskexp.data.manifest.table import Box, Row
 from maskexp.data.text_files import text_of
+from maskexp.files import expanded
 
 __all__ = ["MetaShiftLayout", "read_object_boxes", "scene_graph_files"]
 
@@ -139,7 +140,7 @@ class MetaShiftLayout(Layout):
         Raises:
             DatasetNotFoundError: if the root, or the scene graphs that were asked for, are missing.
         """
-        files = [] if scene_graphs is None else scene_graph_files(Path(scene_graphs).expanduser())
+        files = [] if scene_graphs is None else scene_graph_files(expanded(scene_graphs))
         return cls(cls.locate(root), split_seed, tuple(files))
 
     def source_paths(self) -> list[Path]:

@@ -18,6 +18,7 @@ from maskexp.data.loading.image_files import stored_size
 from maskexp.data.manifest.prepared import Prepared, cache_folder, cached_table, in_parallel, names_with_times
 from maskexp.data.manifest.releases import Counts, match_release
 from maskexp.data.manifest.table import Card, ManifestTable, Row
+from maskexp.files import expanded
 
 __all__ = ["DataSource", "Layout"]
 
@@ -97,7 +98,7 @@ class Layout(DataSource):
             DatasetNotFoundError: if there is none.
             DataError: if there are several.
         """
-        above = Path(root).expanduser()
+        above = expanded(root)
         if (above / cls.needed).exists():
             return above
         inside = [above / name for name in cls.folders if (above / name / cls.needed).exists()]

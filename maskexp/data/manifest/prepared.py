@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from maskexp.data.errors import DataError
 from maskexp.data.manifest.table import Card, ManifestTable
+from maskexp.files import expanded
 
 __all__ = [
     "Prepared",
@@ -58,9 +59,9 @@ class Prepared:
 def cache_folder(given: str | os.PathLike[str] | None = None) -> Path:
     """Return where built manifests are kept: ``given``, else ``$MASKEXP_CACHE``, else the user's cache directory."""
     if given is not None:
-        return Path(given).expanduser()
+        return expanded(given)
     if chosen := os.environ.get("MASKEXP_CACHE"):
-        return Path(chosen).expanduser()
+        return expanded(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "maskexp"
 
 

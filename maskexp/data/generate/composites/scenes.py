@@ -13,6 +13,7 @@ import numpy as np
 from maskexp.data.datasets.shared.files import image_files
 from maskexp.data.errors import DataError, DatasetNotFoundError
 from maskexp.data.text_files import text_of
+from maskexp.files import expanded
 
 __all__ = ["LAND_AND_WATER", "Scene", "deal", "find_places", "land_and_water", "named_scenes"]
 
@@ -47,7 +48,7 @@ def named_scenes(folders: Mapping[str, Sequence[Path]]) -> dict[str, list[Scene]
         DatasetNotFoundError: if a folder is missing.
         DataError: if a kind has no images, or two kinds share some.
     """
-    given = {kind: [Path(folder).expanduser() for folder in some] for kind, some in folders.items()}
+    given = {kind: [expanded(folder) for folder in some] for kind, some in folders.items()}
     for kind, some in given.items():
         for folder in some:
             if not folder.is_dir():
@@ -76,7 +77,7 @@ def find_places(root: str | Path) -> dict[str, list[Scene]]:
         DatasetNotFoundError: if ``root`` is missing or holds no images.
         DataError: if the list of the validation images is damaged.
     """
-    above = Path(root).expanduser()
+    above = expanded(root)
     if (above / VAL_LIST).is_file():
         return _val_places(above)
     found: dict[str, list[Scene]] = {}
