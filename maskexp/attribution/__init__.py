@@ -1,6 +1,17 @@
 """Maps that explain any classifier after the fact, by name, and the segments that some of them are made of.
 
 Every module of this package is imported here: a file with a :func:`register_attribution` is all that a new map takes.
+
+Example:
+    >>> import torch
+    >>> from maskexp.models import Classifier
+    >>> network = Classifier("small_convnet", num_classes=2, weights=None, image_size=(32, 32)).eval()
+    >>> images, target = torch.rand(4, 3, 32, 32), torch.tensor([0, 1, 0, 1])
+    >>> attribution_map("grad_cam")(network, images, target).shape[:2]
+    torch.Size([4, 1])
+    >>> prediction = add_attributions(network(images), network, images, target, ["own", "grad_cam"])
+    >>> sorted(prediction.attributions)
+    ['grad_cam', 'own']
 """
 
 from importlib import import_module

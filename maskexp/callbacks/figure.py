@@ -1,4 +1,4 @@
-"""Pictures of predictions, composed pixel by pixel: a gallery of eight samples takes a few hundredths of a second."""
+"""Images of predictions, composed pixel by pixel: a gallery of eight samples takes a few hundredths of a second."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def draw_gallery(rows: Sequence[GalleryRow], title: str) -> Image.Image:
     headings = list(dict.fromkeys(name for cells in columns for name in cells))
     width = 2 * MARGIN + len(headings) * (CELL + GAP) + TEXT
     height = HEADER + len(rows) * (CELL + GAP) + MARGIN
-    picture = Image.new("RGB", (width, height), "white")
-    draw = ImageDraw.Draw(picture)
+    canvas = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(canvas)
     draw.text((width - MARGIN, 4), title, GREY, _font(SMALL), anchor="ra")
     for j, heading in enumerate(headings):
         draw.text((_left(j) + CELL // 2, HEADER - 4), heading, BLACK, _font(SMALL), anchor="mb")
@@ -71,10 +71,10 @@ def draw_gallery(rows: Sequence[GalleryRow], title: str) -> Image.Image:
         top = HEADER + i * (CELL + GAP)
         for j, heading in enumerate(headings):
             if heading in cells:
-                picture.paste(cells[heading], (_left(j), top))
+                canvas.paste(cells[heading], (_left(j), top))
                 draw.rectangle((_left(j) - 1, top - 1, _left(j) + CELL, top + CELL), outline=FRAME)
         _write_prediction(draw, (_left(len(headings)) + GAP, top + CELL // 2), row)
-    return picture
+    return canvas
 
 
 def visible_part(image: Map, attribution: Map, dimmed: float = 0.15) -> Map:
@@ -89,7 +89,7 @@ def visible_part(image: Map, attribution: Map, dimmed: float = 0.15) -> Map:
 
 
 def _cells(row: GalleryRow) -> dict[str, Image.Image]:
-    """Return the pictures of a row by their headings."""
+    """Return the cells of a row by their headings."""
     cells = {"image": _cell(row.image)}
     if row.foreground is not None:
         cells["foreground"] = _cell(row.foreground, Image.Resampling.NEAREST)
@@ -103,18 +103,18 @@ def _cells(row: GalleryRow) -> dict[str, Image.Image]:
 
 
 def _cell(values: NDArray[Any], resampling: Image.Resampling = Image.Resampling.BICUBIC) -> Image.Image:
-    """Return ``(H, W)`` or ``(H, W, 3)`` values in [0, 1] as a square picture."""
+    """Return ``(H, W)`` or ``(H, W, 3)`` values in [0, 1] as a square image."""
     pixels = np.rint(np.clip(values, 0, 1) * 255).astype(np.uint8)
     return Image.fromarray(pixels).convert("RGB").resize((CELL, CELL), resampling)
 
 
-def _outlined(picture: Image.Image, foreground: Image.Image) -> Image.Image:
-    """Paint the outline of a white-on-black foreground over a picture."""
+def _outlined(canvas: Image.Image, foreground: Image.Image) -> Image.Image:
+    """Paint the outline of a white-on-black foreground over an image."""
     inside = np.asarray(foreground.convert("L")) > 127
     padded = np.pad(inside, 1, mode="edge")
     neighbours = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
     edge = np.logical_or.reduce([neighbour != inside for neighbour in neighbours])
-    pixels = np.asarray(picture).copy()
+    pixels = np.asarray(canvas).copy()
     pixels[edge] = OUTLINE
     return Image.fromarray(pixels)
 

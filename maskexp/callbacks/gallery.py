@@ -1,4 +1,4 @@
-"""A picture of what the model looks at, every few epochs and for every group."""
+"""An image of what the model looks at, every few epochs and for every group."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Gallery(Callback):
     """Draw fixed samples of every group: image, foreground, each stage's mask, attribution, prediction.
 
     During training ``<directory>/epoch_003.png`` shows the validation split after epoch 3, counted from 0; after an
-    evaluation ``val.png`` or ``test.png`` shows that split. The same picture goes to TensorBoard, and its samples with
+    evaluation ``val.png`` or ``test.png`` shows that split. The same image goes to TensorBoard, and its samples with
     masks as overlays to wandb, where such a logger is set. Only the first rank draws.
 
     Args:
-        directory: folder of the pictures.
+        directory: folder of the images.
         every_n_epochs: draw after the first, each n-th and the last epoch; 0 draws nothing, evaluations included.
         samples_per_group: samples of each group, or of each class where the data has no groups; at most 16 rows in all.
     """
@@ -71,12 +71,12 @@ class Gallery(Callback):
             prediction: Prediction = cast(Any, pl_module).explain_batch(move_data_to_device(batch, pl_module.device))
         title = f"{data.spec.name}, {split}" + (f", epoch {trainer.current_epoch}" if trainer.state.fn == "fit" else "")
         rows = gallery_rows(batch, prediction, data.spec)
-        picture = draw_gallery(rows, title)
+        drawn = draw_gallery(rows, title)
         with atomic_write(self.directory / f"{name}.png") as partial:
-            picture.save(partial)
+            drawn.save(partial)
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_image(f"gallery/{split}", np.asarray(picture), trainer.global_step, None, "HWC")
+                logger.experiment.add_image(f"gallery/{split}", np.asarray(drawn), trainer.global_step, None, "HWC")
         runs = wandb_runs(trainer.loggers)
         log_gallery(runs, split, rows, trainer.global_step)
         if split == "test":
@@ -111,7 +111,7 @@ def choose_samples(dataset: Any, samples_per_group: int, max_rows: int = MAX_ROW
 
 
 def gallery_rows(batch: Batch, prediction: Prediction, spec: DataSpec) -> list[GalleryRow]:
-    """Return what the picture shows of each sample."""
+    """Return what the gallery shows of each sample."""
     size = (batch["image"].shape[-2], batch["image"].shape[-1])
     attribution = prediction.attribution_at(size)
     probability, predicted = prediction.logits.float().softmax(dim=1).max(dim=1)

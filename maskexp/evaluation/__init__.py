@@ -1,4 +1,23 @@
-"""What a trained classifier is asked: evaluations that need no trainer, chosen by name."""
+"""What a trained classifier is asked: evaluations that need no trainer, chosen by name.
+
+Example:
+    Any object with a ``network``, a call that predicts and an ``explain`` can be judged; every method is one.
+
+    >>> import torch
+    >>> from maskexp.data import SyntheticBirds
+    >>> from maskexp.methods import ERM
+    >>> birds = SyntheticBirds(image_size=32, train_size=8, val_size=8, test_size=8, batch_size=8)
+    >>> method = ERM(backbone="small_convnet", weights=None)
+    >>> method.build(birds.spec)
+    >>> classifier = method.eval()
+    >>> evaluation = Localization(maps=["own"])
+    >>> evaluation.prepare(birds.spec, classifier.network)
+    >>> batch = birds.fetch("test", range(8))
+    >>> evaluation.update(classifier, batch, classifier.explain(batch["image"], batch["label"]))
+    >>> values = {str(key): value.item() for key, value in evaluation.compute().items()}
+    >>> values["localization/images"], values["localization/epg_ground_truth"]
+    (8, 1.0)
+"""
 
 from maskexp.evaluation.background_gap import BackgroundGap
 from maskexp.evaluation.base import Chart, Evaluation, ExplainableClassifier

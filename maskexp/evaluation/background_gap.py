@@ -39,11 +39,11 @@ class BackgroundGap(Evaluation):
 
     @torch.no_grad()
     def update(self, classifier: ExplainableClassifier, batch: Batch, prediction: Prediction) -> None:
-        """Count the pictures of both variants in the rows of this batch."""
+        """Count the images of both variants in the rows of this batch."""
         for variant in (SAME, RAND):
-            pictures = self.variants.fetch(variant, batch["index"])
-            foreign = torch.full_like(pictures["label"], variant == RAND, dtype=torch.bool)
-            self.gap.update(classifier(pictures["image"]).logits, pictures["label"], foreign)
+            fetched = self.variants.fetch(variant, batch["index"])
+            foreign = torch.full_like(fetched["label"], variant == RAND, dtype=torch.bool)
+            self.gap.update(classifier(fetched["image"]).logits, fetched["label"], foreign)
 
     def compute(self) -> dict[ResultKey, Tensor]:
         """Return ``background/<name>`` for all that :class:`~maskexp.metrics.BGGap` says."""

@@ -19,7 +19,7 @@ __all__ = ["ImageNet9Variants"]
 
 
 class ImageNet9Variants:
-    """Pictures of several variants, as evaluation sees them, by their row.
+    """Images of several variants, as evaluation sees them, by their row.
 
     Args:
         root: folder ``bg_challenge``, or the folder in which it lies.
@@ -43,7 +43,7 @@ class ImageNet9Variants:
         self.readers = {variant: self._reader(variant) for variant in variants}
 
     def fetch(self, variant: str, rows: Tensor) -> Batch:
-        """Return the pictures of these rows of a variant on their device, image float in [0, 1].
+        """Return the images of these rows of a variant on their device, image float in [0, 1].
 
         Raises:
             ValueError: if the variant has fewer rows.
@@ -52,7 +52,7 @@ class ImageNet9Variants:
         if wanted and max(wanted) >= len(reader):
             raise ValueError(
                 f"{self.question} takes row {max(wanted)} of {variant}, which has {len(reader)}; test on a variant of "
-                "ImageNet-9 with as many pictures, e.g. --data.test_split original"
+                "ImageNet-9 with as many images, e.g. --data.test_split original"
             )
         stored: Any = reader.__getitems__(wanted)
         batch = {name: values.to(rows.device) for name, values in stored.items()}
@@ -67,9 +67,7 @@ class ImageNet9Variants:
         found = {row.pair_id: i for i, row in enumerate(self.prepared.table.split(elsewhere))}
         wanted = [self.prepared.table.split(variant)[row].pair_id for row in rows.tolist()]
         if missing := [name for name in wanted if name not in found]:
-            raise ValueError(
-                f"{elsewhere} has no picture of the foreground {missing[0]} of {variant}; extract it again"
-            )
+            raise ValueError(f"{elsewhere} has no image of the foreground {missing[0]} of {variant}; extract it again")
         return torch.tensor([found[name] for name in wanted], dtype=torch.int64, device=rows.device)
 
     def _reader(self, variant: str) -> BatchReader:

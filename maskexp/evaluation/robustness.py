@@ -201,7 +201,7 @@ class BackgroundRobustness(_Robustness):
 
     @torch.no_grad()
     def update(self, classifier: ExplainableClassifier, batch: Batch, prediction: Prediction) -> None:
-        """Count the changed pictures of the foregrounds in the rows of this batch."""
+        """Count the changed images of the foregrounds in the rows of this batch."""
         clean = self.variants.fetch("original", batch["index"])
         rows = self.variants.same_foreground("original", batch["index"], self.variant)
         changed = self.variants.fetch(self.variant, rows)

@@ -15,7 +15,7 @@ __all__ = ["ProbabilityDrop"]
 
 
 class ProbabilityDrop(Metric):
-    """Mean loss of probability of a class when a part of the picture is hidden, in [-1, 1].
+    """Mean loss of probability of a class when a part of the image is hidden, in [-1, 1].
 
     Formula and source are those of :func:`maskexp.metrics.functional.probability_drop`: a soft sufficiency where what
     the mask keeps is shown (lower is better), a soft comprehensiveness where its complement is (higher is better).

@@ -1,4 +1,4 @@
-"""The charts behind an evaluation's numbers, as pictures and as tables."""
+"""The charts behind an evaluation's numbers, as figures and as tables."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ MARKERS = "os^vDPX*<>"
 
 
 def write_charts(charts: Sequence[Chart], directory: Path) -> list[Path]:
-    """Write each of ``charts`` as ``<name>.png`` and ``<name>.csv`` below a directory, and return the pictures."""
-    pictures = []
+    """Write each of ``charts`` as ``<name>.png`` and ``<name>.csv`` below a directory; return the figures' paths."""
+    figures = []
     for each in charts:
-        picture = directory / f"{each.name}.png"
-        with atomic_write(picture) as temporary:
+        path = directory / f"{each.name}.png"
+        with atomic_write(path) as temporary:
             draw_chart(each).savefig(temporary)
         with (
-            atomic_write(picture.with_suffix(".csv")) as temporary,
+            atomic_write(path.with_suffix(".csv")) as temporary,
             temporary.open("w", newline="", encoding="utf-8") as file,
         ):
             table = csv.writer(file)
             table.writerow([each.x_label, *each.series])
             table.writerows(zip(each.x, *each.series.values(), strict=True))
-        pictures.append(picture)
-    return pictures
+        figures.append(path)
+    return figures
 
 
 def draw_chart(chart: Chart) -> Figure:
-    """Draw all series into one picture of 6.4 by 4.2 inches: lines, or bars where the positions are names."""
+    """Draw all series into one figure of 6.4 by 4.2 inches: lines, or bars where the positions are names."""
     figure = Figure(figsize=(6.4, 4.2), dpi=110, layout="constrained")
     axes = figure.add_subplot()
     if any(isinstance(position, str) for position in chart.x):

@@ -22,28 +22,28 @@ def row(**changes: object) -> GalleryRow:
     return GalleryRow(**values | changes)  # type: ignore[arg-type]
 
 
-def cell(picture: np.ndarray, line: int, column: int) -> np.ndarray:
+def cell(gallery: np.ndarray, line: int, column: int) -> np.ndarray:
     top, left = HEADER + line * (CELL + GAP), MARGIN + column * (CELL + GAP)
-    return picture[top : top + CELL, left : left + CELL]
+    return gallery[top : top + CELL, left : left + CELL]
 
 
 def test_columns_show_image_foreground_mask_and_visible_part() -> None:
-    picture = np.asarray(draw_gallery([row()], "val"))
+    gallery = np.asarray(draw_gallery([row()], "val"))
     quarter = CELL // 2
-    assert (cell(picture, 0, 0) == 128).all()
-    assert cell(picture, 0, 1).mean() == pytest.approx(255 / 4, abs=2)
-    mask = cell(picture, 0, 2)
+    assert (cell(gallery, 0, 0) == 128).all()
+    assert cell(gallery, 0, 1).mean() == pytest.approx(255 / 4, abs=2)
+    mask = cell(gallery, 0, 2)
     assert (mask[: quarter - 1, : quarter - 1] == 255).all()
     assert (mask[quarter + 1 :] == 0).all()
-    visible = cell(picture, 0, 3)
+    visible = cell(gallery, 0, 3)
     assert (visible[5, 5] == 128).all()
     assert (visible[-5, -5] == round(128 * 0.15)).all()
     assert (visible == OUTLINE).all(axis=-1).any()
 
 
 def test_every_cell_has_a_frame() -> None:
-    picture = np.asarray(draw_gallery([row(masks=[np.ones((2, 2))])], "val"))
-    assert tuple(picture[HEADER - 1, MARGIN + 2 * (CELL + GAP) + 5]) == FRAME
+    gallery = np.asarray(draw_gallery([row(masks=[np.ones((2, 2))])], "val"))
+    assert tuple(gallery[HEADER - 1, MARGIN + 2 * (CELL + GAP) + 5]) == FRAME
 
 
 def test_a_row_for_each_sample() -> None:
@@ -53,9 +53,9 @@ def test_a_row_for_each_sample() -> None:
 
 
 def test_a_sample_without_foreground_leaves_its_cell_empty() -> None:
-    picture = np.asarray(draw_gallery([row(), row(foreground=None)], ""))
-    assert (cell(picture, 1, 1) == 255).all()
-    assert not (cell(picture, 1, 3) == OUTLINE).all(axis=-1).any()
+    gallery = np.asarray(draw_gallery([row(), row(foreground=None)], ""))
+    assert (cell(gallery, 1, 1) == 255).all()
+    assert not (cell(gallery, 1, 3) == OUTLINE).all(axis=-1).any()
 
 
 def test_a_classifier_without_masks_has_fewer_columns() -> None:

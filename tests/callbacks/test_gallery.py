@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
 
 from maskexp.callbacks.gallery import Gallery, choose_samples, gallery_rows
@@ -51,7 +52,7 @@ def test_rows_say_what_the_model_said() -> None:
     batch = data.fetch("val", indices)
     logits = torch.tensor([[2.0, 0.0]] * len(indices))
     coarse = torch.ones(len(indices), 1, 2, 2)
-    rows = gallery_rows(batch, Prediction(logits, coarse, (coarse,), "nearest"), data.spec)
+    rows = gallery_rows(batch, Prediction(logits, {"own": coarse}, (coarse,), "nearest"), data.spec)
     assert [row.group for row in rows] == list(data.spec.group_names)
     assert [row.label for row in rows] == ["landbird", "landbird", "waterbird", "waterbird"]
     assert all(row.predicted == "landbird" for row in rows)
@@ -61,14 +62,18 @@ def test_rows_say_what_the_model_said() -> None:
     assert rows[0].masks[0].shape == (2, 2)
 
 
-class Recorder:
-    """A logger that takes images."""
+class Recorder(TensorBoardLogger):
+    """A logger that keeps images to itself."""
 
     def __init__(self) -> None:
         self.images: list[tuple[str, Any]] = []
 
-    def log_image(self, key: str, images: list[Any]) -> None:
-        self.images.append((key, images[0]))
+    @property
+    def experiment(self) -> Any:
+        return self
+
+    def add_image(self, key: str, image: Any, step: int, time: None, layout: str) -> None:
+        self.images.append((key, image))
 
 
 class FakeTrainer:
@@ -87,7 +92,7 @@ class FakeMethod:
 
     def explain_batch(self, batch: Batch) -> Prediction:
         images = batch["image"]
-        return Prediction(images.mean(dim=(1, 2, 3))[:, None] * torch.tensor([1.0, -1.0]), images[:, :1])
+        return Prediction(images.mean(dim=(1, 2, 3))[:, None] * torch.tensor([1.0, -1.0]), {"own": images[:, :1]})
 
 
 @pytest.mark.parametrize(
@@ -111,9 +116,9 @@ def test_when_it_draws(tmp_path: Path, fn: str, epoch: int, sanity: bool, names:
 def test_the_image_in_the_logger_is_the_one_on_disk(tmp_path: Path) -> None:
     trainer: Any = FakeTrainer("test", 2)
     Gallery(str(tmp_path)).on_test_end(trainer, FakeMethod())  # type: ignore[arg-type]
-    ((key, picture),) = trainer.loggers[0].images
+    ((key, logged),) = trainer.loggers[0].images
     assert key == "gallery/test"
-    assert np.array_equal(np.asarray(picture), np.asarray(Image.open(tmp_path / "test.png")))
+    assert np.array_equal(np.asarray(logged), np.asarray(Image.open(tmp_path / "test.png")))
 
 
 def test_switched_off(tmp_path: Path) -> None:

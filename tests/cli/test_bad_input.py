@@ -21,6 +21,10 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 CASES = {
+    "processes that bring nothing back": (
+        [*AIM, "--trainer.strategy=ddp_spawn"],
+        "trainer.strategy ddp_spawn trains in processes whose weights and numbers do not come back",
+    ),
     "no model": (["fit"], "no model was chosen: give --model AIM or "),
     "unknown model": (["fit", "--model=AIN"], "there is no model 'AIN'; did you mean 'AIM'?"),
     "unknown data": (

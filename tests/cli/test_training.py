@@ -403,3 +403,26 @@ def copy_of(run: RunDirectory, path: Path) -> RunDirectory:
 def test_copies_are_complete(trained: RunDirectory, tmp_path: Path) -> None:
     copy = copy_of(trained, tmp_path / "copy")
     assert json.loads(copy.metrics_file.read_text()) == trained.read_metrics()
+
+
+def test_a_checkpoint_that_has_all_epochs_already_is_told_so(
+    tmp_path: Path, trained: RunDirectory, maskexp: Command
+) -> None:
+    """Nothing was left to train; that "no epoch was validated" would be beside the point."""
+    last = trained.checkpoints / "last.ckpt"
+    outcome = maskexp(
+        "fit", *CPU, f"--ckpt_path={last}", f"--run_dir={tmp_path / 'elsewhere'}", "--trainer.max_epochs=2"
+    )
+    assert outcome.code != 0
+    assert "has been trained for 2 epochs already" in outcome.complaint
+    assert "no epoch was validated" not in outcome.err
+
+
+def test_going_on_elsewhere_selects_among_the_new_epochs(
+    tmp_path: Path, trained: RunDirectory, maskexp: Command
+) -> None:
+    last, run = trained.checkpoints / "last.ckpt", RunDirectory(tmp_path / "elsewhere")
+    outcome = maskexp("fit", *CPU, f"--ckpt_path={last}", f"--run_dir={run}", "--trainer.max_epochs=3")
+    assert outcome.code == 0, outcome.err
+    assert run.done
+    assert torch.load(run.checkpoints / "best.ckpt", weights_only=True)["epoch"] == 2

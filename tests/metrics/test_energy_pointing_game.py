@@ -17,7 +17,7 @@ def counts(summary: dict[str, torch.Tensor]) -> tuple[int, ...]:
     return tuple(int(summary[name]) for name in ("epg_images", "epg_undefined", "epg_skipped"))
 
 
-def test_d1_only_positive_attribution_counts() -> None:
+def test_only_positive_attribution_counts() -> None:
     assert energy_pointing_game(ATTRIBUTION, CORNER).item() == pytest.approx(0.7, abs=1e-12)
 
 
@@ -26,7 +26,7 @@ def test_right_column_of_a_two_by_two_map() -> None:
     assert energy_pointing_game(torch.tensor([[[1, 3], [0, 0]]]), foreground).item() == 0.75
 
 
-def test_d2_constant_map_scores_the_area() -> None:
+def test_constant_map_scores_the_area() -> None:
     foreground = torch.arange(100).view(1, 1, 10, 10) < 30
     metric = EnergyPointingGame()
     metric.update(torch.full((1, 1, 10, 10), 0.2), foreground)
@@ -35,7 +35,7 @@ def test_d2_constant_map_scores_the_area() -> None:
 
 
 @pytest.mark.parametrize("nothing", [torch.zeros(1, 3, 3), -ATTRIBUTION.abs()])
-def test_d3_map_without_positive_attribution(nothing: torch.Tensor) -> None:
+def test_map_without_positive_attribution(nothing: torch.Tensor) -> None:
     attribution, foreground = torch.cat([ATTRIBUTION, nothing]), torch.cat([CORNER, CORNER])
     assert energy_pointing_game(nothing, CORNER).item() == 0.0
     counted, defined = EnergyPointingGame(), EnergyPointingGame(defined_only=True)
@@ -52,11 +52,11 @@ def test_d3_map_without_positive_attribution(nothing: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1e6])
-def test_d4_scale_does_not_matter(scale: float) -> None:
+def test_scale_does_not_matter(scale: float) -> None:
     assert energy_pointing_game(ATTRIBUTION.double() * scale, CORNER).item() == pytest.approx(0.7, abs=1e-12)
 
 
-def test_d5_full_and_empty_foreground() -> None:
+def test_full_and_empty_foreground() -> None:
     foreground = torch.stack([torch.ones(3, 3), torch.zeros(3, 3)]).bool()
     attribution = ATTRIBUTION.expand(2, 3, 3)
     assert energy_pointing_game(attribution, foreground, reduction="none").tolist() == [1.0, 0.0]
@@ -66,7 +66,7 @@ def test_d5_full_and_empty_foreground() -> None:
     assert metric.summary()["epg_skipped"] == 1
 
 
-def test_d6_overlapping_boxes_count_once() -> None:
+def test_overlapping_boxes_count_once() -> None:
     boxes = torch.zeros(2, 3, 3, dtype=torch.bool)
     boxes[0, :2, :2] = True
     boxes[1, :, :2] = True

@@ -57,7 +57,7 @@ def test_a_curve_is_what_counting_by_hand_gives() -> None:
 
 
 def test_entropy_of_all_classes_alike_and_of_one() -> None:
-    assert class_entropy(torch.ones(1000)).item() == pytest.approx(6.908, abs=1e-3)  # the fact sheet's maximum
+    assert class_entropy(torch.ones(1000)).item() == pytest.approx(6.908, abs=1e-3)  # ln 1000, the maximum
     assert class_entropy(torch.tensor([0, 7])).item() == pytest.approx(0, abs=1e-6)
     assert class_entropy(torch.zeros(3)).isnan()
 

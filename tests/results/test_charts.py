@@ -1,4 +1,4 @@
-"""Charts as pictures and tables."""
+"""Charts as figures and tables."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ LINES = Chart(
 
 
 def test_a_image_and_a_table_stand_beside_each_other(tmp_path: Path) -> None:
-    (picture,) = write_charts([LINES], tmp_path)
-    assert picture == tmp_path / "toy" / "accuracy.png"
-    with Image.open(picture) as image:
+    (figure,) = write_charts([LINES], tmp_path)
+    assert figure == tmp_path / "toy" / "accuracy.png"
+    with Image.open(figure) as image:
         assert image.size == (704, 462)
         assert len(np.unique(np.asarray(image.convert("L")))) > 20, "nothing was drawn"
-    with picture.with_suffix(".csv").open(newline="") as file:
+    with figure.with_suffix(".csv").open(newline="") as file:
         rows = list(csv.reader(file))
     assert rows == [["removed", "grey", "layer"], ["0.0", "0.9", "0.9"], ["0.5", "0.4", "0.7"], ["1.0", "0.1", "0.1"]]
-    assert {path.name for path in picture.parent.iterdir()} == {"accuracy.png", "accuracy.csv"}
+    assert {path.name for path in figure.parent.iterdir()} == {"accuracy.png", "accuracy.csv"}
 
 
 def test_named_positions_make_bars(tmp_path: Path) -> None:
@@ -39,8 +39,8 @@ def test_named_positions_make_bars(tmp_path: Path) -> None:
         [0.25, pytest.approx(np.nan, nan_ok=True)],
     ]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["small", "large"]
-    (picture,) = write_charts([bars], tmp_path)
-    with picture.with_suffix(".csv").open(newline="") as file:
+    (figure,) = write_charts([bars], tmp_path)
+    with figure.with_suffix(".csv").open(newline="") as file:
         assert list(csv.reader(file)) == [
             ["patches", "grey", "layer"],
             ["small", "0.5", "0.25"],

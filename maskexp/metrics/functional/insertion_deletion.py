@@ -14,7 +14,7 @@ from maskexp.metrics.functional.probability import class_probability
 __all__ = ["Direction", "insertion_deletion"]
 
 Direction = Literal["insertion", "deletion"]
-STEPS = 224  # RISE: as many pixels a step as a picture of 224 × 224 has in a row
+STEPS = 224  # RISE: as many pixels a step as a image of 224 × 224 has in a row
 
 
 def insertion_deletion(

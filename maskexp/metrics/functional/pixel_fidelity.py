@@ -40,7 +40,7 @@ def pixel_fidelity(
     .. math:: \text{acc}_k = \frac{1}{N} \sum_i \left[\arg\max f(h(x_i, T_k(A_i))) = y_i\right]
 
     The range is [0, 1]. Lower is better where pixels are removed, higher where they are kept. An accuracy falls because
-    the pixels mattered *or* because the picture no longer looks like one: a share of 0 and the attribution
+    the pixels mattered *or* because the image no longer looks like one: a share of 0 and the attribution
     ``control_attribution("random", …)`` belong beside every value.
 
     Source: COMET (Zhang et al., ECCV 2024), with 5, 10 and 20 %, removed and painted in the data's mean; the exact

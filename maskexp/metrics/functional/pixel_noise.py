@@ -47,8 +47,8 @@ def kept_pixels(index: Tensor, size: tuple[int, int], keep: float, *, seed: int 
 def above_own_mean(attribution: Tensor) -> Tensor:
     """Binarise each map at its own mean: the reference when a map is compared with itself.
 
-    Source: released code of COMET, which scores the map of a disturbed picture by its pixel average precision against
-    this binarisation of the map of the clean picture. A constant map selects nothing.
+    Source: released code of COMET, which scores the map of a disturbed image by its pixel average precision against
+    this binarisation of the map of the clean image. A constant map selects nothing.
 
     Args:
         attribution: ``(B, 1, H, W)`` or ``(B, H, W)``, any finite numbers.

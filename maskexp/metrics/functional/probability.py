@@ -1,4 +1,4 @@
-"""Probability of one class, and how much of it is lost when a part of the picture is hidden."""
+"""Probability of one class, and how much of it is lost when a part of the image is hidden."""
 
 from __future__ import annotations
 
