@@ -400,6 +400,9 @@ class CustomData(DataSource):
     - ``csv``: one line per image. Columns ``image`` (path), ``label`` (name or index), and if you have them
       ``attribute`` (name or index of the spurious factor), ``split`` (train, val, test), ``mask`` (path),
       ``x0 y0 x1 y1`` (box in pixels, half-open), ``id``. Without ``split``, 70/15/15 % by a hash of the path.
+      Masks and boxes belong to the upright image: EXIF orientation is applied to images, and ``maskexp data check``
+      lists those that it turns. A mask is black and white, 0/1, soft grey, one colour on black, an alpha channel, or a
+      ``.npy`` array.
     - ``root`` alone: ``manifest.csv`` (yours, or prepared with a ``dataset.json``) if it is there, else
       ``root/{train,val,test}/<class>/*``, with masks in ``root/masks/{train,val,test}/<class>/<stem>.png``.
 
