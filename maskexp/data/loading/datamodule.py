@@ -98,11 +98,15 @@ class ImageDataModule(LightningDataModule, ABC):
             _require_at_least(0, name, value)
         if cache_size is not None and (cache is None or cache_size < 1):
             raise DataError(f"cache_size is {cache_size}; it must be at least 1 and belongs to `cache: memmap`")
+        defaults = {
+            "train_transform": train_transform is DEFAULT_TRAIN,
+            "eval_transform": eval_transform is DEFAULT_EVAL,
+        }
         train_transform = TrainTransform() if train_transform is DEFAULT_TRAIN else train_transform
         eval_transform = EvalTransform() if eval_transform is DEFAULT_EVAL else eval_transform
         self.pipeline = Pipeline(image_size, seed, train_transform, eval_transform)
         # Kept in checkpoints, so that they say how their images were prepared; the logger gets the run's whole config.
-        self.save_hyperparameters(logger=False)
+        self.save_hyperparameters(logger=False, ignore=[name for name, unset in defaults.items() if unset])
         self.hparams.update({name: str(value) for name, value in self.hparams.items() if isinstance(value, Path)})
         transforms = {"train_transform": train_transform, "eval_transform": eval_transform}
         # A command line has told Lightning what it was given, in plain types; otherwise these are the objects.

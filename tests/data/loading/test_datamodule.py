@@ -15,11 +15,14 @@ import torch
 from jsonargparse import ArgumentParser
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
+from torchvision.transforms import v2
 
 from maskexp.data import DataError, ImageDataModule, Manifest, SyntheticBirds
 from maskexp.data.manifest.table import ManifestTable
 from maskexp.data.transforms import TrainTransform
 from maskexp.types import Batch, DataSpec
+
+TRAIN = "maskexp.data.transforms.TrainTransform"
 
 
 def birds(**arguments: Any) -> SyntheticBirds:
@@ -175,6 +178,12 @@ def test_foreground_can_be_declined_but_not_invented() -> None:
     assert not data.fetch("val", [0, 1])["foreground"].any()
     with pytest.raises(DataError, match="foreground is 'box', but synthetic_birds here offers segmentation, none"):
         _ = birds(foreground="box").spec
+
+
+def test_data_sets_with_a_signature_of_their_own_take_the_default_transforms() -> None:
+    for data in (Manifest("nowhere"), Manifest("nowhere", train_transform=v2.RandAugment())):
+        chosen = data.hparams["train_transform"]["class_path"]
+        assert chosen == f"{'torchvision.transforms.v2.RandAugment' if data.pipeline.custom else TRAIN}"
 
 
 def test_hyperparameters_are_plain_and_survive_a_checkpoint() -> None:
