@@ -32,7 +32,7 @@ def load_tensors(path: str | os.PathLike[str]) -> dict[str, Any]:
     except (*DAMAGE, OSError) as error:  # a damaged file can send torch to places that no file has
         raise ValueError(f"{os.fspath(path)} is not a PyTorch file that can be read safely") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{os.fspath(path)} holds a {type(content).__name__}, not a dictionary of tensors")
+        raise ValueError(f"{os.fspath(path)} holds no dictionary of tensors")
     return content
 
 

@@ -376,6 +376,8 @@ def read_birds(root: Path) -> list[Bird]:
     images = _table(root / "images.txt")
     labels, trained = _table(root / "image_class_labels.txt"), _table(root / "train_test_split.txt")
     known = len(class_names(root))
+    if not known:
+        raise DataError(f"{root / 'classes.txt'} lists no class; extract the archive again")
     birds = []
     for identity, image in images.items():
         for name, table, allowed in (
