@@ -165,7 +165,7 @@ class DataSpec:
         """
         names = {f.name for f in fields(cls)}
         if not isinstance(values, Mapping):
-            raise ValueError(f"a DataSpec needs names and values")
+            raise ValueError("a DataSpec needs names and values")
         if set(values) != names:
             raise ValueError(
                 f"a DataSpec needs the fields {sorted(names)}; missing {sorted(names - set(values))}, "
