@@ -189,17 +189,17 @@ def test_wandbs_agent_runs_a_shipped_sweep_and_the_run_keeps_the_agents_id(tmp_p
     for name in ("WANDB_RUN_ID", "WANDB_SILENT"):
         env.pop(name, None)
     done = subprocess.run(
-        [sys.executable, "-c", AGENT, str(file), json.dumps([values, values | {"model.tau": 0.4}])],
-        cwd=tmp_path, env=env, capture_output=True, text=True, timeout=400, check=False,
+        [sys.executable, "-c", AGENT, str(file), json.dumps([values])],
+        cwd=tmp_path, env=env, capture_output=True, text=True, timeout=500, check=False,
     )  # fmt: skip
     runs = sorted((tmp_path / "runs" / "aim-syntheticbirds").iterdir())
-    assert len(runs) == 2, done.stderr
+    assert len(runs) == 1, done.stderr
     for number, folder in enumerate(runs):
         (offline,) = (folder / "wandb").glob("offline-run-*")
         run = read_offline_run(offline)
         assert run.run_id == f"run0000{number}" == (folder / "wandb_id.txt").read_text()
         assert (run.sweep_id, run.project) == ("swp00001", "sweep-test")
-        assert run.config["model.tau"] == 0.3 + 0.1 * number
+        assert run.config["model.tau"] == 0.3
         metrics = json.loads((folder / "metrics.json").read_text())
         assert run.summary["val/acc_worst_group"] == pytest.approx(metrics["val/acc_worst_group"])
         assert (folder / "DONE").is_file()
