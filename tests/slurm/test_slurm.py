@@ -147,16 +147,8 @@ def test_what_is_queued_is_not_submitted_again_and_runs_once(study: Path, cluste
 
 
 def test_fit_under_srun_says_what_does_not_fit(cluster: Cluster, tmp_path: Path) -> None:
-    fit = [
-        sys.executable,
-        "-m",
-        "maskexp",
-        "fit",
-        "--model",
-        "ERM",
-        "--trainer.accelerator=cpu",
-        f"--run_dir={tmp_path}/r",
-    ]
+    small = ["--model=ERM", "--model.backbone=small_convnet", "--model.weights=null", "--trainer.accelerator=cpu"]
+    fit = [sys.executable, "-m", "maskexp", "fit", *small, "--trainer.devices=1", f"--run_dir={tmp_path}/r"]
     done = subprocess.run(["srun", "--ntasks-per-node=2", *fit], capture_output=True, text=True, check=False)
     assert "trainer.devices is 1, but SLURM runs 2 tasks on each node; give --trainer.devices 2" in done.stderr
     batch = subprocess.run(
