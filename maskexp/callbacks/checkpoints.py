@@ -82,7 +82,7 @@ class KeepCheckpoints(Checkpoint):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note that there are fresh scores; in the middle of an epoch, keep the weights that they are of."""
-        self._validated = not trainer.sanity_checking
+        self._validated = trainer.state.fn == "fit" and not trainer.sanity_checking
         if self._validated and not trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             self._keep_best(trainer)
 

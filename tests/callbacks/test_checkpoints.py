@@ -178,6 +178,14 @@ def test_the_score_belongs_to_the_weights_with_validations_inside_an_epoch(
     assert torch.load(keeper.last, weights_only=True)["state_dict"]["weight"] == 20
 
 
+def test_a_validation_outside_of_a_training_keeps_nothing(tmp_path: Path) -> None:
+    keeper = KeepCheckpoints(str(tmp_path))
+    loader = DataLoader(TensorDataset(torch.zeros(2, 1)), batch_size=1)
+    trainer = Trainer(accelerator="cpu", callbacks=[keeper], logger=False, enable_progress_bar=False)
+    trainer.validate(Scripted([0.5]), loader, verbose=False)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_checkpoint_from_elsewhere_brings_no_best_score_along(tmp_path: Path) -> None:
     """There is no best.ckpt in the new directory, so that the first validated epoch is its best."""
     fit(KeepCheckpoints(str(tmp_path / "a"), "acc"), [0.9, 0.1], max_epochs=1)
