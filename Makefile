@@ -24,7 +24,7 @@ $(BIN)/maskexp: pyproject.toml
 install: $(BIN)/maskexp  ## make the virtual environment and install maskexp for development
 
 .PHONY: demo
-demo: install  ## train AIM on the embedded drawn birds, test it, leave the pictures in runs/demo
+demo: install  ## train AIM on the embedded drawn birds, test it, leave the images in runs/demo
 	@if [ -e runs/demo ]; then echo 'runs/demo holds an earlier demo; delete it to run another' >&2; exit 1; fi
 	$(BIN)/maskexp fit --config experiments/quickstart.yaml --run_dir runs/demo
 

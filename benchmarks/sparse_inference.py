@@ -30,7 +30,7 @@ def disc(mask: Tensor, share: float) -> Tensor:
 
 
 def scattered(mask: Tensor, share: float) -> Tensor:
-    """Return a random ``share`` of the positions of ``(B, 1, h, w)``, the same for each picture."""
+    """Return a random ``share`` of the positions of ``(B, 1, h, w)``, the same for each image."""
     order = torch.rand(mask[0].numel(), generator=torch.Generator().manual_seed(0))
     return nearest_first(order, mask, share)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from maskexp.cli.errors import CommandError
@@ -10,7 +11,7 @@ from maskexp.cli.errors import CommandError
 NESTED, NULLS = 3, ("null", "~", "None")
 """Names in a flag such as ``--data.train_transform.flip``; how nothing is written."""
 
-__all__ = ["at_home", "last_value", "nested_nulls", "take_values"]
+__all__ = ["at_home", "in_the_parsers_words", "last_value", "nested_nulls", "refuse_environment", "take_values"]
 
 
 def at_home(value: str) -> str:
@@ -53,6 +54,39 @@ def take_values(args: Sequence[str], *flags: str) -> tuple[list[str], list[str]]
                 raise CommandError(f"{name} needs a value")
             values.append(following)
     return values, others
+
+
+def in_the_parsers_words(args: Sequence[str]) -> list[str]:
+    """Write Python's ``None`` as null, and refuse flags that a sweep has not filled in or wrote without hyphens.
+
+    Raises:
+        CommandError: if an argument is none.
+
+    Example:
+        >>> in_the_parsers_words(["--model.weights", "None", "--model.tau=0.3"])
+        ['--model.weights', 'null', '--model.tau=0.3']
+    """
+    for arg in args:
+        if arg.startswith("${"):
+            raise CommandError(f"{arg} was not filled in; write ${{args}} alone in the command of the sweep")
+        if re.fullmatch(r"(model|data|trainer|selection|gallery)\.[\w.]+=.*", arg):
+            raise CommandError(f"{arg} has no hyphens; write --{arg}, and ${{args}} in the command of a sweep")
+    return [
+        "null" if arg == "None" else f"{arg.removesuffix('None')}null" if arg.endswith("=None") else arg for arg in args
+    ]
+
+
+def refuse_environment(verb: str, environment: Mapping[str, str]) -> None:
+    """Refuse settings in variables that LightningCLI would read elsewhere, and that do nothing here.
+
+    Raises:
+        CommandError: if there is one.
+    """
+    prefix = f"PL_{verb.upper()}__"
+    for name in sorted(environment):
+        if name.startswith(prefix):
+            key = name.removeprefix(prefix).lower().replace("__", ".")
+            raise CommandError(f"the environment variable {name} does nothing here; give --{key}, and unset it")
 
 
 def last_value(args: Sequence[str], *flags: str) -> str | None:

@@ -1,4 +1,4 @@
-"""``maskexp explain CKPT IMAGE...``: what a trained model decides about any picture, and from which part of it."""
+"""``maskexp explain CKPT IMAGE...``: what a trained model decides about any image, and from which part of it."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _parser(verb: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("checkpoint", metavar="CKPT", help="checkpoint of a trained model")
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="image files")
-    parser.add_argument("--out", default="explanations", help="folder of the pictures (default: %(default)s)")
+    parser.add_argument("--out", default="explanations", help="folder of the images (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print one JSON object per image, with all logits")
     return parser
 

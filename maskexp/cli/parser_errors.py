@@ -14,8 +14,10 @@ from typing import Any
 
 from torchvision.transforms import v2
 
-from maskexp.cli.config import Configuration
+from maskexp.cli.config import Configuration, short_name
 from maskexp.data.transforms.stored import MOVED_ARGUMENTS
+from maskexp.methods import Method
+from maskexp.methods.base import arguments_of
 from maskexp.suggestions import did_you_mean
 
 __all__ = ["explain_parser_error", "missing_value"]
@@ -42,12 +44,18 @@ def explain_parser_error(
     """
     section = _found(r'Parser key "(\w+)"', message)
     class_path = _found(_CLASS_PATH, message)
+    if class_path is None and (part := _found(r'[Kk]ey "trainer\.(callbacks|logger)"', message)):
+        return _no_such_part(part, message)
     if unknown := _found(r"does not accept option '([\w.]+)'|unrecognized arguments: --([\w.]+)", message):
         return _unknown_key(unknown, list(keys), configuration)
     if missing := _found(r"arguments are required: ([\w., ]+)", message):
         return _missing(missing, class_path, section, classes)
     if section is not None and section in classes and class_path is None:
         chosen = _found(rf"(?:Given value|Got value|import path string): {_CHOICE}", message) or "this"
+        if chosen == "NestedArg":
+            return f"an argument of {section} is given, but no {section} is chosen: give --{section} NAME as well"
+        if section != "evaluations" and chosen.rpartition(".")[2] in classes[section]:
+            return f"put the arguments of {chosen} under init_args, or give them one by one as --{section}.NAME"
         hint = did_you_mean(chosen.rpartition(".")[2], classes[section])
         if section == "evaluations" and chosen in classes[section]:
             hint = f"write a list: --evaluations '[{chosen}]'"
@@ -75,7 +83,8 @@ def missing_value(section: str, class_path: str, arguments: Mapping[str, Any]) -
 
 def _not_accepted(argument: str, before: str, configuration: Configuration) -> str:
     """Name an argument that a class does not take by its whole key, and suggest another."""
-    key, class_path = f"{_nested_key(before)}.{argument}", re.findall(_CLASS_PATH, before)[-1]
+    class_path = re.findall(_CLASS_PATH, before)[-1]
+    key = f"{_nested_key(before) or short_name(class_path)}.{argument}"
     hint = did_you_mean(argument, _arguments(class_path))
     if key == f"data.{argument}" and argument in MOVED_ARGUMENTS:
         hint = f"write data.{MOVED_ARGUMENTS[argument]}.{argument}"
@@ -94,9 +103,20 @@ def _transform_like(name: str) -> str:
     return did_you_mean(name.rpartition(".")[2], ["TrainTransform", "EvalTransform", *known])
 
 
+def _no_such_part(part: str, message: str) -> str:
+    """Return a sentence about a callback or logger that Lightning does not have."""
+    known: list[str] = importlib.import_module(f"lightning.pytorch.{part.removesuffix('s')}s").__all__
+    chosen = short_name(_found(rf"(?:import path string|Given value|Got value): \[?{_CHOICE}", message) or "this")
+    if chosen in known:
+        return f"trainer.{part}: {chosen} needs arguments; write {{class_path: {chosen}, init_args: {{…}}}}"
+    return f"there is no {part.removesuffix('s')} {chosen!r}; {did_you_mean(chosen, known)}"
+
+
 def _unknown_key(unknown: str, keys: list[str], configuration: Configuration) -> str:
     """Suggest among the keys on the level where the wrong one stands."""
     names = unknown.split(".")
+    if names[0] not in _below([], keys) and names[-1] in arguments_of(Method):
+        return f"{_blame(unknown, configuration)}unknown key {unknown}; did you mean --model.{names[-1]}?"
     level: list[str] = []
     choices = _below(level, keys)
     while names[len(level)] in choices and len(level) + 1 < len(names):
@@ -116,6 +136,8 @@ def _missing(names: str, class_path: str | None, section: str | None, classes: M
     short = [name.strip().rpartition(".")[2] for name in names.split(",")]
     if class_path is None and short[0] in classes:
         return f"no {short[0]} was chosen: give --{short[0]} {' or '.join(classes[short[0]])}"
+    if class_path and section is None:
+        return f"{short_name(class_path)} needs {', '.join(short)}; put it under its init_args"
     keys = ", ".join(f"--{section}.{name}" if section else f"--{name}" for name in short)
     return f"{class_path.rpartition('.')[2] if class_path else 'the command'} needs {keys}"
 

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from jsonargparse import Namespace
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
@@ -31,12 +30,12 @@ from maskexp.callbacks import (
 from maskexp.callbacks.validations import ValidationLog
 from maskexp.callbacks.wandb_log import log_selected, mark_preempting, sync_command, wandb_runs
 from maskexp.cli.allocation import check_allocation
-from maskexp.cli.arguments import last_value, nested_nulls, take_values
+from maskexp.cli.arguments import in_the_parsers_words, last_value, nested_nulls, refuse_environment, take_values
 from maskexp.cli.checkpoint import checkpoint_facts, checkpoint_layer, is_selected, locate, run_directory
 from maskexp.cli.config import Configuration, differences, first_nan, read_configuration, short_name
 from maskexp.cli.errors import CommandError
 from maskexp.cli.layers import chosen_class, classes_first, stack
-from maskexp.cli.lightning_hooks import out_of_time, restoring_only
+from maskexp.cli.lightning_adapter import AdaptedCLI, out_of_time, restoring_only
 from maskexp.cli.loggers import named_loggers, settle_loggers, with_csv_log
 from maskexp.cli.matrix import row_configuration
 from maskexp.cli.parser_errors import explain_parser_error, missing_value
@@ -80,7 +79,8 @@ def run(verb: str, args: Sequence[str]) -> int:
     """Run one training verb; the layers below the explicit flags are merged here."""
     interruptible()
     silence()
-    paths, flags = take_values(args, "--config", "-c")
+    refuse_environment(verb, os.environ)
+    paths, flags = take_values(in_the_parsers_words(args), "--config", "-c")
     rows, flags = take_values(flags, "--row")
     configuration = row_configuration(paths, rows[-1]) if rows else read_configuration(paths)
     if is_study(configuration.values):
@@ -111,7 +111,7 @@ def run(verb: str, args: Sequence[str]) -> int:
     return 0
 
 
-class TrainingCLI(LightningCLI):
+class TrainingCLI(AdaptedCLI):
     """One verb of LightningCLI.
 
     What differs from Lightning: configurations are layered before the parser sees them; an explicit flag or
@@ -194,7 +194,7 @@ class TrainingCLI(LightningCLI):
             if (again := with_whole_numbers(cast(list[str], args), str(error))) is not None:
                 self.parse_arguments(parser, again)
                 return
-            keys = [action.dest for action in self._parser(self.verb)._actions]
+            keys = self.known_keys(self.verb)
             sentence = explain_parser_error(str(error), keys, choices(), self.configuration)
             raise CommandError(sentence) from error
         if (key := first_nan(self.settings.as_dict())) is not None:
@@ -215,21 +215,12 @@ class TrainingCLI(LightningCLI):
                 "one; choose ddp"
             )
 
-    def _parse_ckpt_path(self) -> None:
-        # Lightning would lay the checkpoint's hyper-parameters over explicit flags; checkpoint_layer is their place.
-        return
-
-    @property
-    def settings(self) -> Namespace:
-        """The parsed configuration of the verb."""
-        return cast(Namespace, self.config[self.verb])
-
     # --- set-up --------------------------------------------------------------------------------------------------
 
     def before_instantiate_classes(self) -> None:
         """Say what differs from the checkpoint, and find the run's directory."""
         check_allocation(self.settings.trainer.num_nodes, self.settings.trainer.devices)
-        self._dump_config()
+        self.write_out_config()
         changed = differences({k: self.config_dump.get(k) for k in self.below}, self.below)
         if self.verb == "fit" and self.checkpoint is not None:
             for key in sorted(changed.keys() & set(FIRST_WEIGHTS)):
@@ -273,7 +264,7 @@ class TrainingCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Make the trainer with our callbacks and a CSV log in the run's directory."""
-        settings = dict(self._get(self.config_init, "trainer"), **kwargs)
+        settings = dict(self.instantiated("trainer"), **kwargs)
         for key, given in (self.configuration.values.get("trainer") or {}).items():
             # typing caches the order of equal unions: where Union[float, int] was asked for before, the parser turns
             # one batch, 1, into all batches, 1.0.
@@ -283,11 +274,11 @@ class TrainingCLI(LightningCLI):
         settings["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), WholeFileCheckpointIO()]
         settings["logger"] = with_csv_log(settings["logger"], self.directory)
         settings["default_root_dir"] = settings["default_root_dir"] or str(self.directory)
-        return self._instantiate_trainer(settings, self._callbacks())
+        return self.make_trainer(settings, self._callbacks())
 
     def _callbacks(self) -> list[Callback]:
         # First: what cannot be evaluated is refused before anything is recorded.
-        self.evaluator = Evaluator(self._get(self.config_init, "evaluations"))
+        self.evaluator = Evaluator(self.instantiated("evaluations"))
         callbacks: list[Callback] = [self.evaluator, self.recorder, self.keeper]
         if self.verb == "predict":
             save = self.settings.save_attributions
@@ -302,10 +293,10 @@ class TrainingCLI(LightningCLI):
 
     # --- running -------------------------------------------------------------------------------------------------
 
-    def _run_subcommand(self, subcommand: str) -> None:
+    def run_verb(self, verb: str) -> None:
         """Run the verb; a start that fails at once leaves no directory behind."""
         try:
-            self._run(subcommand)
+            self._run(verb)
         except BaseException as error:
             if self.verb == "fit" and self._makes_directory:
                 self.directory.discard_unless_begun()
@@ -411,8 +402,8 @@ class TrainingCLI(LightningCLI):
 
     @rank_zero_only
     def _draw(self, charts: Sequence[Chart]) -> None:
-        for picture in write_charts(charts, self.directory.evaluations):
-            note(f"wrote {picture}")
+        for image in write_charts(charts, self.directory.evaluations):
+            note(f"wrote {image}")
 
     def _facts(self, checkpoint: Path | None) -> dict[str, Any]:
         return {} if checkpoint is None else checkpoint_facts(checkpoint)

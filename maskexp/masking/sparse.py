@@ -139,8 +139,8 @@ def _convolve(conv: nn.Conv2d, source: ActivePositions, index: Tensor, size: tup
     if conv.groups == 1:
         kernel = conv.weight.permute(0, 2, 3, 1).reshape(conv.out_channels, -1)
         return F.linear(windows.flatten(1), kernel, conv.bias)
-    pictures = windows.permute(0, 2, 1).reshape(len(index), conv.in_channels, *conv.kernel_size)
-    return F.conv2d(pictures, conv.weight, conv.bias, groups=conv.groups).flatten(1)
+    images = windows.permute(0, 2, 1).reshape(len(index), conv.in_channels, *conv.kernel_size)
+    return F.conv2d(images, conv.weight, conv.bias, groups=conv.groups).flatten(1)
 
 
 def _windows(conv: nn.Conv2d, source: ActivePositions, index: Tensor, size: tuple[int, int]) -> Tensor:

@@ -12,7 +12,7 @@ from maskexp.types import Batch, DataSpec, Prediction
 
 
 class ERM(Method):
-    """Cross-entropy on the whole picture; the attribution is Grad-CAM (Selvaraju et al., ICCV 2017).
+    """Cross-entropy on the whole image; the attribution is Grad-CAM (Selvaraju et al., ICCV 2017).
 
     Takes the arguments of :class:`~maskexp.methods.base.Method`.
     """

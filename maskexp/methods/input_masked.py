@@ -12,7 +12,7 @@ __all__ = ["InputMasked"]
 
 
 class InputMasked(ERM):
-    """Trains as :class:`ERM` on whole pictures; validation, test and prediction hide the background, or the foreground.
+    """Trains as :class:`ERM` on whole images; validation, test and prediction hide the background, or the foreground.
 
     What an object detector or a human's mask could do for a classifier that knows nothing of masks: with the background
     hidden, only the object can decide; with the foreground hidden, what is right is right for a wrong reason. Which way
@@ -23,7 +23,7 @@ class InputMasked(ERM):
 
     The attribution is Grad-CAM of what the network saw; under layer masking with a head of several layers (MobileNetV3)
     it is taken at the average over all cells, of which the hidden ones are 0, not over the visible ones. Further
-    evaluations (``--evaluations``) put their own questions to the network behind it, on whole pictures.
+    evaluations (``--evaluations``) put their own questions to the network behind it, on whole images.
 
     Args:
         hiding: way of hiding, by name (:func:`maskexp.masking.inputs.create_input_masking`).
@@ -64,15 +64,15 @@ class InputMasked(ERM):
             )
 
     def explain_batch(self, batch: Batch) -> Prediction:
-        """Return the prediction for the pictures with the region hidden, and its Grad-CAM.
+        """Return the prediction for the images with the region hidden, and its Grad-CAM.
 
         Raises:
-            ValueError: if a picture has no foreground.
+            ValueError: if an image has no foreground.
         """
         if not bool(batch["has_foreground"].all()):
             rows = batch["index"][~batch["has_foreground"]].tolist()
             raise ValueError(
-                f"the pictures in rows {', '.join(map(str, rows[:5]))} of the split have no foreground, so that "
+                f"the images in rows {', '.join(map(str, rows[:5]))} of the split have no foreground, so that "
                 f"InputMasked does not know their {self.hidden}; leave them out, or use ERM"
             )
         visible = batch["foreground"] if self.hidden == "background" else ~batch["foreground"]

@@ -28,7 +28,7 @@ HUB = "timm"
 def create_timm(name: str, weights: str | None, image_size: tuple[int, int], **options: Any) -> nn.Module:
     """Create a timm network, or one of our variants of it, with the weights asked for.
 
-    Besides timm's names, ``small_convnet`` is ours for small pictures (:mod:`maskexp.models.small`), and
+    Besides timm's names, ``small_convnet`` is ours for small images (:mod:`maskexp.models.small`), and
     ``resnet50_v1``, ``resnet101_v1`` and ``resnet152_v1`` name the first kind of ResNet, which strides in the first 1×1
     convolution of a block instead of the 3×3 one (He et al., CVPR 2016; the layout of the Keras and Caffe weights).
 
@@ -48,6 +48,8 @@ def create_timm(name: str, weights: str | None, image_size: tuple[int, int], **o
     base, adapt = _VARIANTS.get(name, (name, None))
     if not timm.is_model(base):
         hint = did_you_mean(base, [*timm.list_models(), *_VARIANTS], "timm.list_models() names them all")
+        if timm.is_model(base.removeprefix("timm/")):
+            hint = f"drop timm/: {base.removeprefix('timm/')}"
         raise ValueError(f"timm has no network called {name!r}; {hint}")
     config = timm.get_pretrained_cfg(base)
     if config is not None and config.fixed_input_size:
@@ -181,7 +183,14 @@ def read_state_dict(path: str) -> dict[str, Tensor]:
         except (safetensors.SafetensorError, KeyError, TypeError) as error:
             raise ValueError(f"{path} is not a safetensors file that can be read; get it again") from error
     content = load_tensors(path)
-    return require_weights(content.get("state_dict", content), path)
+    return _classifier_in_checkpoint(require_weights(content.get("state_dict", content), path))
+
+
+def _classifier_in_checkpoint(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the timm network in a checkpoint of ours of a plain classifier; any other state as it is."""
+    prefix = "network.network."
+    own = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+    return own or state
 
 
 def _classes(state: Mapping[str, Tensor], config: PretrainedCfg | None) -> int | None:

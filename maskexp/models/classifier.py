@@ -1,4 +1,4 @@
-"""The plain classifier: a timm network that sees the whole picture and says nothing about where it looked."""
+"""The plain classifier: a timm network that sees the whole image and says nothing about where it looked."""
 
 from __future__ import annotations
 

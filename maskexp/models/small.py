@@ -1,6 +1,6 @@
-"""A small convolutional network for small pictures, registered with timm as ``small_convnet``.
+"""A small convolutional network for small images, registered with timm as ``small_convnet``.
 
-timm's networks end at stride 32, which leaves a 64-pixel picture on 2×2 cells, each of which sees the whole picture: no
+timm's networks end at stride 32, which leaves a 64-pixel image on 2×2 cells, each of which sees the whole image: no
 mask could select anything there. This one has four stages at strides 1, 2, 4 and 8 whose cells see 3, 8, 18 and 38
 pixels, and is trained from scratch in minutes on a CPU. It is ours and stands in no paper.
 """

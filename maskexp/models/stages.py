@@ -17,7 +17,7 @@ class SteppedBackbone(Backbone):
     """A :class:`~maskexp.models.Backbone` whose features can be changed between its stages.
 
     Works for every network in which a stage is a module whose output is fed to the next stage. Which modules these are
-    is found by one picture that is sent through, so that no architecture needs code of its own.
+    is found by one image that is sent through, so that no architecture needs code of its own.
 
     Args:
         name: timm's name of the network, or one of our variants.

@@ -62,12 +62,12 @@ def test_training_sees_whole_images_and_gives_the_weights_of_erm(
         localized.append(run.callback_metrics["val/epg"].item())
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
-    assert localized[0] != localized[1]  # validation has seen other pictures
+    assert localized[0] != localized[1]  # validation has seen other images
 
 
 def test_a_image_without_foreground_is_named(birds: SyntheticBirds, batch: Batch) -> None:
     batch["has_foreground"][4] = False
-    with pytest.raises(ValueError, match="pictures in rows 4 of the split have no foreground"):
+    with pytest.raises(ValueError, match="images in rows 4 of the split have no foreground"):
         built(birds).explain_batch(batch)
 
 
