@@ -33,6 +33,8 @@ class Parser(LightningArgumentParser):
 class AdaptedCLI(LightningCLI):
     """LightningCLI with what a subclass needs of its insides under names of our own."""
 
+    verb: str
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(parser_class=Parser, **kwargs)
 
@@ -68,7 +70,7 @@ class AdaptedCLI(LightningCLI):
     @property
     def settings(self) -> Namespace:
         """The parsed configuration of the verb."""
-        return cast(Namespace, self.config[self.subcommand])
+        return cast(Namespace, self.config[self.verb])
 
 
 @contextmanager

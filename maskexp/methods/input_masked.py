@@ -26,8 +26,8 @@ class InputMasked(ERM):
     evaluations (``--evaluations``) put their own questions to the network behind it, on whole images.
 
     Args:
-        hiding: way of hiding, by name (:func:`maskexp.masking.inputs.create_input_masking`).
-        hidden: what is hidden.
+        hiding: Way of hiding, by name, e.g. "layer", "grey" or a colour #rrggbb (paper: layer masking).
+        hidden: What is hidden, the "background" or the "foreground" (ours: background).
         kwargs: arguments of :class:`~maskexp.methods.base.Method`.
 
     Raises:

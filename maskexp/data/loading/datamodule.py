@@ -55,7 +55,7 @@ class ImageDataModule(LightningDataModule, ABC):
         test_split: split that takes the part of ``test``, for data with several of them.
         predict_split: split that ``predict`` runs over.
         shuffle_labels_seed: permute the labels of each split among its images, as a sanity check
-            (:func:`~maskexp.data.loading.permuted_labels.permute_labels`); the images stay.
+            of explanations; the images stay.
         cache: ``memmap`` decodes every image once and keeps the pixels beside the manifests (``$MASKEXP_CACHE``, or
             ``cache_dir`` where a data set has it). Evaluation sees the same pixels to the last bit; training crops from
             images whose short side is ``cache_size`` at most, which ``notes`` say where it changes any. Nothing
