@@ -88,7 +88,7 @@ class HardImageNetLayout(HeldOutLayout):
         Args:
             root: folder ``hardImageNet`` of the masks, or the folder in which it lies.
             imagenet_root: folder of the images ``{train,val}/<wnid>/``: ImageNet, or the fifteen classes of it.
-            val_fraction: share of the training images that is held out (default: ours), see :class:`~maskexp.data.CUB`.
+            val_fraction: share of the training images that is held out (default: ours), as in CUB.
             val_seed: of that draw.
 
         Raises:

@@ -83,7 +83,7 @@ class ImageNet100Layout(WordNetLayout):
             class_list: ``cmc`` (Tian et al.; also solo-learn's), or a text file whose lines begin with a WordNet id.
             boxes: ILSVRC's boxes: a folder of XML files, Kaggle's ``LOC_val_solution.csv``, or ``localization.txt`` of
                 clovaai/wsolevaluation. An image may have several.
-            val_fraction: share of the training images that is held out (default: ours), see :class:`~maskexp.data.CUB`.
+            val_fraction: share of the training images that is held out (default: ours), as in CUB.
             val_seed: of that draw.
 
         Raises:

@@ -354,7 +354,7 @@ class ImageNet9Layout(Layout):
             train_root: folder with ``train/<class>`` and possibly ``val/<class>``; not needed for testing.
             imagenet_root: ImageNet with ``train/<wnid>``, to draw a training set from, instead of ``train_root``.
             train_set: which one to draw, ``boxed`` or ``l``.
-            boxes: ILSVRC's boxes for ``boxed``, see :class:`~maskexp.data.ImageNet100`.
+            boxes: ILSVRC's boxes for ``boxed``, as in ImageNet100.
             train_seed: of that draw.
             val_fraction: share of the training images that is held out for validation; if not given, the archive's
                 own ``val`` without the test images, or a tenth of a new draw (ours).

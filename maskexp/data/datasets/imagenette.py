@@ -106,7 +106,7 @@ class ImagenetteLayout(WordNetLayout):
         Args:
             root: folder ``imagenette2``, ``imagenette2-320`` or ``imagenette2-160``, or the folder in which it lies.
             boxes: folder of ILSVRC's boxes as XML; they are scaled to the stored size. An image may have several.
-            val_fraction: share of the training images that is held out (default: ours), see :class:`~maskexp.data.CUB`.
+            val_fraction: share of the training images that is held out (default: ours), as in CUB.
             val_seed: of that draw.
             label_noise: percentage of wrong labels in training and validation, as the archive lists them.
 

@@ -98,7 +98,7 @@ class TravelingBirdsLayout(CUBBirdsLayout):
             root: folder with ``CUB_fixed``, or the folder in which it lies.
             cub_root: CUB-200-2011, for labels, split, segmentations and boxes.
             segmentations: folder ``<class>/<stem>.png``, if not in ``cub_root`` or beside it.
-            val_fraction: share of the training images that is held out, see :class:`~maskexp.data.CUB`.
+            val_fraction: share of the training images that is held out, as in CUB.
             val_seed: of that draw.
 
         Raises:
