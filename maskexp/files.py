@@ -117,6 +117,9 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
     Raises:
         ValueError: if ``content`` holds NaN or infinity, which JSON cannot hold.
     """
-    text = json.dumps(content, indent=2, allow_nan=False)
+    try:
+        text = json.dumps(content, indent=2, allow_nan=False)
+    except ValueError as error:
+        raise ValueError(f"{path} is not written: a number in it is not finite, and so not JSON compliant") from error
     with atomic_write(path) as partial:
         partial.write_text(text + "\n", encoding="utf-8")

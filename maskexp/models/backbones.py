@@ -45,6 +45,8 @@ def create_timm(name: str, weights: str | None, image_size: tuple[int, int], **o
             network's weights are in it.
         FileNotFoundError: if ``weights`` is a path to no file.
     """
+    if not isinstance(name, str):
+        raise ValueError(f"a backbone is named by a text, not by {name!r}")
     base, adapt = _VARIANTS.get(name, (name, None))
     if not timm.is_model(base):
         hint = did_you_mean(base, [*timm.list_models(), *_VARIANTS], "timm.list_models() names them all")
