@@ -8,6 +8,7 @@ import re
 import shlex
 from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -40,6 +41,7 @@ from maskexp.cli.loggers import named_loggers, settle_loggers, with_csv_log
 from maskexp.cli.matrix import row_configuration
 from maskexp.cli.parser_errors import explain_parser_error, missing_value
 from maskexp.cli.pretraining import train_first
+from maskexp.cli.print_config import asks_for_configuration, with_sources_printed
 from maskexp.cli.spellings import completed_classes, plain_spellings, with_whole_numbers
 from maskexp.cli.terminal import note, silence
 from maskexp.cli.trust import trusted
@@ -107,7 +109,9 @@ def run(verb: str, args: Sequence[str]) -> int:
     if not wants_help:
         completed_classes(configuration, flags)
     flags = named_loggers(configuration, flags)
-    TrainingCLI(verb, configuration, flags, home, checkpoint, below, ["maskexp", verb, *args])
+    printed = with_sources_printed(configuration.origins, flags) if asks_for_configuration(flags) else nullcontext()
+    with printed:
+        TrainingCLI(verb, configuration, flags, home, checkpoint, below, ["maskexp", verb, *args])
     return 0
 
 
