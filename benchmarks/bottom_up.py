@@ -53,7 +53,7 @@ def draw(axes: Axes, logs: dict[str, list[Path]], stage: int) -> None:
     axes.grid(alpha=0.3)
 
 
-def main(file: str, root: str, picture: str, *names: str) -> None:
+def main(file: str, root: str, plot: str, *names: str) -> None:
     """Draw the named rows, by default all that have a label."""
     study, runs = open_study(file), Runs(root)
     logs: dict[str, list[Path]] = defaultdict(list)
@@ -66,7 +66,7 @@ def main(file: str, root: str, picture: str, *names: str) -> None:
         draw(axes, logs, stage)
     figure.axes[0].set_ylabel("active share of the validation masks")
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize="small")
-    figure.savefig(picture)
+    figure.savefig(plot)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from maskexp.files import atomic_write, expanded, write_json
 
 
 def test_file_appears_when_the_block_ends(tmp_path: Path) -> None:
-    target = tmp_path / "new" / "picture.png"
+    target = tmp_path / "new" / "image.png"
     with atomic_write(target) as partial:
         assert partial.suffix == ".png"
         partial.write_text("done")

@@ -31,10 +31,10 @@ def fit(maskexp: Command, root: Path, *flags: str) -> str:
 
 
 def write_own(root: Path, labels: Sequence[int]) -> list[str]:
-    """Write a CSV of six of the pictures, two for each split, and return the flags that choose it."""
-    pictures = sorted(path.relative_to(root).as_posix() for path in root.glob("*.*/*.jpg"))[:6]
+    """Write a CSV of six of the images, two for each split, and return the flags that choose it."""
+    images = sorted(path.relative_to(root).as_posix() for path in root.glob("*.*/*.jpg"))[:6]
     splits = ("train", "train", "val", "val", "test", "test")
-    lines = [",".join(map(str, cells)) for cells in zip(pictures, labels, splits, strict=True)]
+    lines = [",".join(map(str, cells)) for cells in zip(images, labels, splits, strict=True)]
     (root / "own.csv").write_text("\n".join(["image,label,split", *lines]))
     return ["--data=Manifest", f"--data.csv={root / 'own.csv'}", "--data.image_size=32", "--data.num_workers=0"]
 
@@ -89,8 +89,20 @@ def test_missing_test_split_is_noticed_before_the_training(root: Path, maskexp: 
     table.write_text(table.read_text().replace(",test", ",train"))
     outcome = maskexp("fit", "--model=ERM", *MODEL, *own)
     assert outcome.code == 2
-    assert outcome.complaint.startswith("the data has no split 'test', only train, val; to train without a test")
+    assert outcome.complaint.startswith("the data has no split 'test' to test on, only train, val; choose one by")
     assert not Path("runs").exists()
+
+
+def test_the_chosen_test_split_is_looked_for_before_the_training(root: Path, maskexp: Command) -> None:
+    own = write_own(root, (0, 1, 0, 1, 0, 1))
+    table = root / "own.csv"
+    table.write_text(table.read_text().replace(",test", ",ood"))
+    outcome = maskexp("fit", "--model=ERM", *MODEL, *own, "--data.test_split=odo")
+    assert outcome.code == 2
+    assert outcome.complaint.startswith("the data has no split 'odo' to test on, only ood, train, val")
+    assert not Path("runs").exists()
+    quick = ["--trainer.max_epochs=1", "--gallery.every_n_epochs=0", "--run_dir=r"]
+    assert maskexp("fit", "--model=ERM", *MODEL, *own, *quick, "--data.test_split=ood").code == 0
 
 
 def test_data_of_other_classes_than_the_checkpoint(root: Path, maskexp: Command) -> None:

@@ -37,7 +37,7 @@ def test_several_at_once_are_stored_and_drawn(tmp_path: Path, trained: RunDirect
     assert "test/sufficiency/grey/soft_grad_cam" in metrics
     assert "test/noise/acc_90" in metrics
     assert not any(name.startswith("val/fidelity") for name in metrics)
-    drawn = {picture.relative_to(run.evaluations).as_posix() for picture in run.evaluations.rglob("*.png")}
+    drawn = {path.relative_to(run.evaluations).as_posix() for path in run.evaluations.rglob("*.png")}
     assert {"localization/iou.png", "fidelity/grey_pipeline_remove.png", "deletion/grey_predictor.png"} <= drawn
 
 

@@ -1,4 +1,4 @@
-"""The real command, in this process, on tiny pictures."""
+"""The real command, in this process, on tiny images."""
 
 from __future__ import annotations
 
@@ -311,8 +311,8 @@ def test_the_whole_configuration_goes_to_wandb_and_its_id_stays_with_the_run(
     assert (wandb.run.config["data"], wandb.run.config["selection.metric"]) == ("SyntheticBirds", "auto")
     assert not (elsewhere / "wandb").exists()
     (kept,) = (elsewhere / "r" / "wandb").glob(f"offline-run-*-{identity}")
-    pictures = {path.name.partition("_")[0] for path in (kept / "files/media/images/gallery").glob("*.png")}
-    assert pictures == {"val", "test"}
+    images = {path.name.partition("_")[0] for path in (kept / "files/media/images/gallery").glob("*.png")}
+    assert images == {"val", "test"}
     wandb.finish()
     assert maskexp("fit", "--run_dir=r", "--ckpt_path=last", "--trainer.max_epochs=2").code == 0
     assert wandb.run.id == identity

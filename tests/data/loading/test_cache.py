@@ -65,7 +65,7 @@ def test_evaluation_is_the_same_to_the_last_bit(arguments: dict[str, object], ro
     assert cached(quick, "val").channels == (3 if "foreground" in arguments else 4)
 
 
-def test_training_of_pictures_that_fit_is_the_same_to_the_last_bit(root: Path) -> None:
+def test_training_of_images_that_fit_is_the_same_to_the_last_bit(root: Path) -> None:
     plain, quick = birds(root, cache=False, train_transform=TURNED), birds(root, cache_size=500, train_transform=TURNED)
 
     for before, after in zip(plain.train_dataloader(), quick.train_dataloader(), strict=True):
@@ -74,13 +74,13 @@ def test_training_of_pictures_that_fit_is_the_same_to_the_last_bit(root: Path) -
     assert quick.notes == plain.notes
 
 
-def test_shrunk_training_pictures_are_a_note(root: Path) -> None:
+def test_shrunk_training_images_are_a_note(root: Path) -> None:
     plain, quick = birds(root, cache=False), birds(root, cache_size=20)
 
     pixels = cached(quick, "train")
 
     assert {int(side) for side in pixels.shapes.min(1)} == {20}
-    assert pixels.shapes.max() > 20  # the whole picture, not its centre
+    assert pixels.shapes.max() > 20  # the whole image, not its centre
     assert not torch.equal(plain.dataset("train")[1, 0]["image"], quick.dataset("train")[1, 0]["image"])
     assert torch.equal(
         quick.dataset("train")[1, 0]["image"], birds(root, cache_size=20).dataset("train")[1, 0]["image"]
@@ -260,7 +260,7 @@ def test_of_several_one_builds(root: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert torch.equal(ready[0].dataset("val")[3]["image"], ready[2].dataset("val")[3]["image"])
 
 
-def test_pictures_in_memory_are_refused() -> None:
+def test_images_in_memory_are_refused() -> None:
     with pytest.raises(DataError, match="synthetic_birds lie in memory already, there is nothing to cache; omit"):
         SyntheticBirds(cache="memmap", train_size=4, val_size=4, test_size=4).setup("fit")
 

@@ -25,7 +25,7 @@ def decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     return str(request.param)
 
 
-def picture(mode: str = "RGB") -> Image.Image:
+def random_image(mode: str = "RGB") -> Image.Image:
     values = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
     if mode == "I;16":
         return Image.fromarray(values[..., 0].astype(np.uint16) * 200 + 77)
@@ -39,7 +39,7 @@ def test_decoder_name(decoder: str) -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_both_decoders_agree(mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / ("a.jpg" if mode == "CMYK" else "a.png")
-    picture(mode).save(path)
+    random_image(mode).save(path)
 
     first = decode.read_rgb(path)
     monkeypatch.setattr(decode, "_torchcodec", lambda: None)
@@ -51,9 +51,9 @@ def test_both_decoders_agree(mode: str, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_lossless_rgb_is_exact(decoder: str, tmp_path: Path) -> None:
-    picture().save(tmp_path / "a.png")
+    random_image().save(tmp_path / "a.png")
 
-    assert torch.equal(decode.read_rgb(tmp_path / "a.png"), torch.from_numpy(np.array(picture())).permute(2, 0, 1))
+    assert torch.equal(decode.read_rgb(tmp_path / "a.png"), torch.from_numpy(np.array(random_image())).permute(2, 0, 1))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -61,7 +61,7 @@ def test_exif_orientation_is_obeyed(decoder: str, orientation: int, tmp_path: Pa
     exif = Image.Exif()
     exif[0x0112] = orientation
     values = np.zeros((40, 64, 3), np.uint8)
-    values[:20, :32] = 255  # upper left corner of the stored picture
+    values[:20, :32] = 255  # upper left corner of the stored image
     Image.fromarray(values).save(tmp_path / "a.jpg", exif=exif, quality=95)
 
     pixels = decode.read_rgb(tmp_path / "a.jpg")
@@ -77,7 +77,7 @@ def test_exif_orientation_is_obeyed(decoder: str, orientation: int, tmp_path: Pa
 
 
 def test_format_that_torchcodec_lacks(decoder: str, tmp_path: Path) -> None:
-    picture().save(tmp_path / "a.bmp")
+    random_image().save(tmp_path / "a.bmp")
 
     assert decode.read_rgb(tmp_path / "a.bmp").shape == (3, 40, 60)
 
@@ -90,7 +90,7 @@ def test_first_frame_of_an_animation(decoder: str, tmp_path: Path) -> None:
 
 
 def test_truncated_jpeg_names_the_file(decoder: str, tmp_path: Path) -> None:
-    picture().save(tmp_path / "a.jpg")
+    random_image().save(tmp_path / "a.jpg")
 
     with pytest.raises(CorruptImageError, match=r"a\.jpg cannot be decoded: it is damaged; copy or download"):
         decode.read_rgb(truncate(tmp_path / "a.jpg"))
@@ -112,7 +112,7 @@ def test_missing_file(decoder: str, tmp_path: Path) -> None:
 
 def test_nothing_deprecated_is_called(decoder: str, tmp_path: Path) -> None:
     # torchvision.io.decode_* warns at every call
-    picture().save(tmp_path / "a.jpg")
+    random_image().save(tmp_path / "a.jpg")
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")

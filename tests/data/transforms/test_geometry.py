@@ -17,7 +17,7 @@ from maskexp.data.transforms.geometry import Resize, ShortSide, draws
 from maskexp.data.transforms.pipeline import Pipeline
 
 
-def picture(height: int = 37, width: int = 53, seed: int = 0) -> Tensor:
+def random_image(height: int = 37, width: int = 53, seed: int = 0) -> Tensor:
     """RGB noise whose fourth channel, the foreground, equals the first."""
     rgb = torch.randint(0, 256, (3, height, width), generator=torch.Generator().manual_seed(seed), dtype=torch.uint8)
     return torch.cat([rgb, rgb[:1]])
@@ -41,7 +41,7 @@ def test_foreground_follows_the_image_exactly(rotation: float) -> None:
     geometry = training(rotation=rotation)
 
     for index in range(30):
-        moved = geometry.augment(picture(), 0, index)
+        moved = geometry.augment(random_image(), 0, index)
         assert moved.shape == (4, 24, 24)
         assert torch.equal(moved[3], moved[0])
 
@@ -49,18 +49,18 @@ def test_foreground_follows_the_image_exactly(rotation: float) -> None:
 @pytest.mark.parametrize("resize", ["square", "center_crop"])
 @pytest.mark.parametrize("crop_fraction", [1.0, 0.875])
 def test_foreground_follows_the_image_in_evaluation(resize: Resize, crop_fraction: float) -> None:
-    moved = evaluated(picture(), 24, resize, crop_fraction)
+    moved = evaluated(random_image(), 24, resize, crop_fraction)
 
     assert moved.shape == (4, 24, 24)
     assert torch.equal(moved[3], moved[0])
 
 
 def test_augmentation_is_a_function_of_seed_epoch_and_index() -> None:
-    first = training(0).augment(picture(), 1, 2)
+    first = training(0).augment(random_image(), 1, 2)
 
-    assert torch.equal(training(0).augment(picture(), 1, 2), first)
+    assert torch.equal(training(0).augment(random_image(), 1, 2), first)
     for seed, epoch, index in ((1, 1, 2), (0, 2, 2), (0, 1, 3)):
-        assert not torch.equal(training(seed).augment(picture(), epoch, index), first)
+        assert not torch.equal(training(seed).augment(random_image(), epoch, index), first)
 
 
 def test_augmentation_leaves_the_global_generator_alone() -> None:
@@ -68,14 +68,14 @@ def test_augmentation_leaves_the_global_generator_alone() -> None:
     expected = torch.rand(3)
     torch.manual_seed(5)
 
-    training().augment(picture(), 0, 0)
+    training().augment(random_image(), 0, 0)
 
     assert torch.equal(torch.rand(3), expected)
 
 
 def test_half_of_the_samples_are_mirrored() -> None:
     geometry = Pipeline(20, 0, TrainTransform(None))
-    pixels = picture(20, 20)
+    pixels = random_image(20, 20)
 
     moved = [geometry.augment(pixels, 0, index) for index in range(200)]
 
@@ -88,7 +88,7 @@ def test_half_of_the_samples_are_mirrored() -> None:
 def test_without_augmentation_training_sees_what_evaluation_sees() -> None:
     pipeline = Pipeline(24, 0, TrainTransform(None, flip=0.0), EvalTransform("center_crop"))
 
-    assert torch.equal(pipeline.augment(picture(), 3, 4), pipeline.evaluate(picture()))
+    assert torch.equal(pipeline.augment(random_image(), 3, 4), pipeline.evaluate(random_image()))
 
 
 def test_square_shows_everything_and_center_crop_keeps_the_aspect() -> None:
@@ -108,19 +108,19 @@ def test_crop_fraction_keeps_the_centre() -> None:
     assert evaluated(pixels, 48, "square", 0.75).min() == 255
 
 
-def test_pictures_of_the_right_size_are_not_touched() -> None:
-    assert torch.equal(evaluated(picture(24, 24), 24), picture(24, 24))
+def test_images_of_the_right_size_are_not_touched() -> None:
+    assert torch.equal(evaluated(random_image(24, 24), 24), random_image(24, 24))
 
 
 @pytest.mark.parametrize("rotation", [0.0, 25.0])
 @pytest.mark.parametrize("order", ["planes", "pixels"])
 def test_training_is_torchvisions_composition_to_the_last_bit(rotation: float, order: str) -> None:
     geometry = training(7, rotation)
-    pixels = picture() if order == "planes" else picture().permute(1, 2, 0).contiguous().permute(2, 0, 1)
+    pixels = random_image() if order == "planes" else random_image().permute(1, 2, 0).contiguous().permute(2, 0, 1)
 
     for index in range(20):
         turn, mirror, *of_crop = draws(7, 1, index)
-        expected = F.rotate(picture(), rotation * (2 * turn - 1), v2.InterpolationMode.BILINEAR)
+        expected = F.rotate(random_image(), rotation * (2 * turn - 1), v2.InterpolationMode.BILINEAR)
         expected = F.resized_crop(expected, *box(geometry, 37, 53, of_crop), size=[24, 24], antialias=True)
         assert torch.equal(geometry.augment(pixels, 1, index), expected.flip(-1) if mirror < 0.5 else expected)
 
@@ -132,7 +132,7 @@ def test_crops_are_distributed_as_torchvisions(height: int, width: int) -> None:
     torch.manual_seed(0)
 
     found = np.array([box(geometry, height, width, draws(0, 1, index)[2:]) for index in range(size)])
-    pixels = picture(height, width)
+    pixels = random_image(height, width)
     boxes = [crop.make_params([pixels]) for _ in range(size)]
 
     expected = np.array([[box[key] for key in ("top", "left", "height", "width")] for box in boxes])
@@ -167,11 +167,11 @@ def test_draws_are_independent_of_each_other() -> None:
     ("before", "after"), [((40, 80), (24, 48)), ((80, 43), (44, 24)), ((24, 90), (24, 90)), ((9, 30), (9, 30))]
 )
 def test_short_side_keeps_everything_and_never_enlarges(before: tuple[int, int], after: tuple[int, int]) -> None:
-    moved = ShortSide(24)(picture(*before))
+    moved = ShortSide(24)(random_image(*before))
 
     assert moved.shape[1:] == after == ShortSide(24).output_size(*before)
     assert torch.equal(moved[3], moved[0])
-    assert torch.equal(moved, picture(*before)) == (not ShortSide(24).shrinks(*before))
+    assert torch.equal(moved, random_image(*before)) == (not ShortSide(24).shrinks(*before))
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_crop_fraction_without_meaning(crop_fraction: float) -> None:
 
 @pytest.mark.parametrize("probability", [0.0, 1.0])
 def test_flip_is_a_probability(probability: float) -> None:
-    pixels, pipeline = picture(20, 20), Pipeline(20, 0, TrainTransform(None, flip=probability))
+    pixels, pipeline = random_image(20, 20), Pipeline(20, 0, TrainTransform(None, flip=probability))
 
     for index in range(20):
         assert torch.equal(pipeline.augment(pixels, 0, index), pixels.flip(-1) if probability else pixels)
