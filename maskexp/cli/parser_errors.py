@@ -77,7 +77,8 @@ def missing_value(section: str, class_path: str, arguments: Mapping[str, Any]) -
     for name, value in arguments.items():
         known = parameters.get(name)
         if value is None and known is not None and known.default is not None and "None" not in str(known.annotation):
-            return f"{section}.{name} is null, but needs a value (its default is {known.default!r})"
+            quotes = "; put quotes around one that begins with #" if isinstance(known.default, str) else ""
+            return f"{section}.{name} is null, but needs a value (its default is {known.default!r}){quotes}"
     return None
 
 

@@ -53,8 +53,8 @@ class Method(LightningModule, ABC):
         frozen_backbone: Whether only what the method adds to the backbone is trained (ours: no).
         optimizer: Optimiser of timm by its name, e.g. "adamw", "sgd" or "lion", with momentum 0.9 where it has one
             (ours: adamw).
-        lr: Learning rate of the new layers, above 0 (ours: 1e-3).
-        backbone_lr: Learning rate of the backbone, above 0 (ours: 1e-4).
+        lr: Learning rate of the new layers, at least 0 (ours: 1e-3).
+        backbone_lr: Learning rate of the backbone, at least 0 (ours: 1e-4).
         weight_decay: Weight decay of all weights but biases and norms, at least 0 (ours: 0.05).
         schedule: Learning rate over the steps: "cosine" falls to zero, "multistep" falls by gamma at each milestone,
             "constant" stays (ours: cosine).
@@ -98,9 +98,9 @@ class Method(LightningModule, ABC):
     ) -> None:
         super().__init__()
         check_optimizer(optimizer)
-        rates = {"lr": lr, "backbone_lr": backbone_lr, "gamma": gamma}
-        for name, value in rates.items():
-            require_in_range(name, value, 0, 1 if name == "gamma" else math.inf, above=True)
+        require_in_range("lr", lr, 0)
+        require_in_range("backbone_lr", backbone_lr, 0)
+        require_in_range("gamma", gamma, 0, 1, above=True)
         require_in_range("weight_decay", weight_decay, 0)
         require_in_range("warmup_epochs", warmup_epochs, 0)
         if schedule not in get_args(Schedule):

@@ -68,8 +68,8 @@ class COMET(Method):
         selector_weights: First weights of the selector's backbone: null for random ones (paper), "imagenet" for the
             hub's (released code), or a file.
         selector_stride: Pixels a cell of the finer map of a selector on a network of timm (paper's selector: 8).
-        lr: Learning rate of all layers that are new, above 0 (paper and released code: 5e-4).
-        backbone_lr: Learning rate of the backbones, the selector's included, above 0 (paper and released code: 5e-4).
+        lr: Learning rate of all layers that are new, at least 0 (paper and released code: 5e-4).
+        backbone_lr: Learning rate of the backbones, also the selector's, at least 0 (paper and released code: 5e-4).
         weight_decay: Weight decay, at least 0 (released code: 0.03, there of biases and norms too).
         kwargs: Further arguments of :class:`~maskexp.methods.base.Method`.
 
@@ -163,6 +163,8 @@ class COMET(Method):
     def build(self, spec: DataSpec, pretrained: bool = False) -> None:
         """Build the networks; a training begins with the trained classifier of whole images."""
         begins = pretrained and not self.is_built
+        if begins:
+            self._check_gap(spec)
         self._selector_weights = self.selector_weights if begins else None
         super().build(spec, pretrained)
         if begins and self.begins_pretrained:
@@ -170,7 +172,7 @@ class COMET(Method):
 
     def pretraining(self, spec: DataSpec) -> Pretraining | None:
         """Return the training of the classifier of whole images, unless it is given or nobody needs it."""
-        self.check_data(spec)
+        self._check_gap(spec)
         with torch.device("meta"):  # what the networks would refuse is refused before anything is trained
             self.configure_network(spec, None)
         if self.detector_checkpoint is not None or not self.begins_pretrained:
@@ -179,7 +181,7 @@ class COMET(Method):
         arguments["backbone"] = self.detector_backbone
         return Pretraining("detector", "ERM", arguments, self.detector_epochs, "detector_checkpoint")
 
-    def check_data(self, spec: DataSpec) -> None:
+    def _check_gap(self, spec: DataSpec) -> None:
         """Refuse data on which the hinge cannot be content."""
         chance = math.log(spec.num_classes)
         if self.objective_name == "hinge" and self.gap >= chance:

@@ -114,4 +114,5 @@ def test_images_that_changed_after_the_manifest_was_written(root: Path, tmp_path
 
 def test_every_finding_has_a_test() -> None:
     of_a_users_own_data = {"two_labels", "shared", "no_attribute"}  # tests/data/datasets/test_custom_traps.py
-    assert set(DAMAGES) | {"image_size"} | of_a_users_own_data == set(KINDS)
+    of_single_files = {"box_tiny", "box_full", "orientation", "exif"}  # tests/data/manifest/test_check.py
+    assert set(DAMAGES) | {"image_size"} | of_a_users_own_data | of_single_files == set(KINDS)

@@ -386,9 +386,7 @@ def test_a_training_that_leaves_the_finite_numbers_ends_with_an_error_and_withou
         assert all(bool(torch.isfinite(value).all()) for value in state.values())
 
 
-@pytest.mark.parametrize(
-    "key", ["model.lr", "model.weight_decay", "model.warmup_epochs", "data.rotation", "data.photometric"]
-)
+@pytest.mark.parametrize("key", ["model.lr", "model.weight_decay", "model.warmup_epochs", "data.correlation"])
 @pytest.mark.parametrize("where", ["flag", "file"])
 def test_nan_is_refused_wherever_it_stands(key: str, where: str, maskexp: Command) -> None:
     section, _, name = key.partition(".")

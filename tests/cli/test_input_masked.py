@@ -84,7 +84,7 @@ def test_data_without_foregrounds_are_refused(tmp_path: Path, maskexp: Command) 
 def test_an_unknown_way_of_hiding_is_told_with_the_choice(erm: RunDirectory, maskexp: Command) -> None:
     for hiding, complaint in (
         ("gray", "there is no way of hiding called 'gray'; choose black, grey"),
-        ("#ff0000", "quotes"),
+        ("#ff0000", "(its default is 'layer'); put quotes around one that begins with #"),
     ):
         flags = ["--model", "InputMasked", f"--model.hiding={hiding}", *CPU]
         outcome = maskexp("test", "--ckpt_path", erm.checkpoints / "best.ckpt", *flags)

@@ -80,7 +80,11 @@ def test_runs_as_a_module() -> None:
     ("error", "code", "sentence"),
     [
         (ValueError("tau is 2"), 1, "tau is 2"),
-        (KeyError("gone"), 1, "KeyError: 'gone'; run again with --debug for the traceback"),
+        (
+            KeyError("gone"),
+            1,
+            "maskexp did not foresee this: 'gone'; run again with --debug for the traceback, and report it",
+        ),
         (KeyboardInterrupt(), 130, "stopped by the keyboard"),
         (SystemExit(3), 3, ""),
         (SystemExit(None), 0, ""),

@@ -225,7 +225,9 @@ def test_an_explicit_configuration_beats_the_checkpoint_and_a_flag_beats_both(
     elsewhere: Path, trained: RunDirectory, maskexp: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    monkeypatch.setattr(AIM, "on_test_epoch_start", lambda self: seen.append((self.tau, self.stages)), raising=False)
+    monkeypatch.setattr(
+        AIM, "on_test_epoch_start", lambda self: seen.append((self.tau, self.hparams["stages"])), raising=False
+    )
     Path("row.yaml").write_text("model: {class_path: AIM, init_args: {tau: 0.7}}")
     common = ["test", "--ckpt_path", trained.checkpoints / "best.ckpt", *CPU, "--run_dir=out", "--config=row.yaml"]
     assert maskexp(*common).code == 0

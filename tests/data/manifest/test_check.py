@@ -14,7 +14,9 @@ import maskexp.data
 from maskexp.cli.data import _kind
 from maskexp.data import DataError
 from maskexp.data.datasets.waterbirds import WaterBirdsLayout
-from maskexp.data.manifest.check import Report, check_data
+from maskexp.data.manifest.check import Report, check, check_data
+from maskexp.data.manifest.prepared import Prepared
+from maskexp.data.manifest.table import Card, ManifestTable, Row
 from maskexp.data.registry import SOURCES, arguments_of
 from tests.fixtures import (
     COUNTS,
@@ -347,3 +349,26 @@ def test_a_file_name_that_is_not_utf_8_is_one_finding(tmp_path: Path) -> None:
     (finding,) = [finding for finding in report.findings if finding.severity == "error"]
     assert r"caf\udce9.jpg' (split 'train') is not UTF-8; rename the file" in finding.message
     assert finding.message.isascii()
+
+
+def test_boxes_below_a_pixel_and_over_the_whole_image(tmp_path: Path) -> None:
+    rows = []
+    for number, box in enumerate([(2, 2, 2.5, 9), (0, 0, 20, 10), (1, 1, 9, 9)]):
+        Image.new("RGB", (20, 10), (number, 0, 0)).save(tmp_path / f"{number}.png")
+        rows.append(Row(str(number), "train", 0, f"{number}.png", box=box))
+    prepared = Prepared(ManifestTable(Card("toy", "x", ("a",)), rows), tmp_path)
+
+    report = check(prepared)
+
+    assert [item.partition(":")[0] for item in errors(report)["box_tiny"]] == ["train 0"]
+    (full,) = [finding for finding in report.findings if finding.kind == "box_full"]
+    assert [item.partition(":")[0] for item in full.items] == ["train 1"]
+
+
+def test_exif_data_that_cannot_be_read_is_a_note(tmp_path: Path) -> None:
+    Image.new("RGB", (6, 6)).save(tmp_path / "0.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\x7f garbage")
+    prepared = Prepared(ManifestTable(Card("toy", "x", ("a",)), [Row("0", "train", 0, "0.jpg")]), tmp_path)
+
+    (finding,) = [one for one in check(prepared).findings if one.kind == "exif"]
+
+    assert finding.items == (str(tmp_path / "0.jpg"),)
