@@ -18,6 +18,7 @@ from maskexp.data.manifest.check import Report, check, check_data
 from maskexp.data.manifest.prepared import Prepared
 from maskexp.data.manifest.table import Card, ManifestTable, Row
 from maskexp.data.registry import SOURCES, arguments_of
+from tests.data.loading.test_image_files import with_exif
 from tests.fixtures import (
     COUNTS,
     corrupt_metadata,
@@ -366,7 +367,7 @@ def test_boxes_below_a_pixel_and_over_the_whole_image(tmp_path: Path) -> None:
 
 
 def test_exif_data_that_cannot_be_read_is_a_note(tmp_path: Path) -> None:
-    Image.new("RGB", (6, 6)).save(tmp_path / "0.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\x7f garbage")
+    with_exif(tmp_path / "0.jpg", 0x0112, 2, b"6\0")
     prepared = Prepared(ManifestTable(Card("toy", "x", ("a",)), [Row("0", "train", 0, "0.jpg")]), tmp_path)
 
     (finding,) = [one for one in check(prepared).findings if one.kind == "exif"]
