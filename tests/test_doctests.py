@@ -1,4 +1,4 @@
-"""The examples in the docstrings of the rooms above the metrics run and say the truth."""
+"""The examples in the docstrings run and say the truth; those of masking and metrics are run in their own folders."""
 
 from __future__ import annotations
 
@@ -10,14 +10,22 @@ import pytest
 
 import maskexp.attribution
 import maskexp.callbacks
+import maskexp.cli
+import maskexp.data
 import maskexp.evaluation
+import maskexp.methods
+import maskexp.models
 import maskexp.results
+import maskexp.studies
 
-ROOMS = (maskexp.attribution, maskexp.callbacks, maskexp.evaluation, maskexp.results)
+ROOMS = (
+    *(maskexp.attribution, maskexp.callbacks, maskexp.cli, maskexp.data, maskexp.evaluation, maskexp.methods),
+    *(maskexp.models, maskexp.results, maskexp.studies),
+)
 MODULES = sorted(
     name
     for room in ROOMS
-    for name in (room.__name__, *(m.name for m in pkgutil.iter_modules(room.__path__, f"{room.__name__}.")))
+    for name in (room.__name__, *(m.name for m in pkgutil.walk_packages(room.__path__, f"{room.__name__}.")))
 )
 
 
@@ -29,6 +37,9 @@ def test_examples(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
-@pytest.mark.parametrize("room", [maskexp.attribution, maskexp.evaluation, maskexp.results])
+@pytest.mark.parametrize(
+    "room",
+    [maskexp.attribution, maskexp.data, maskexp.evaluation, maskexp.methods, maskexp.models, maskexp.results],
+)
 def test_every_room_begins_with_an_example(room: object) -> None:
     assert ">>> " in (room.__doc__ or "")

@@ -2,6 +2,15 @@
 
 A datamodule has the name of its data set, e.g. ``maskexp.data.WaterBirds``; ``maskexp data list`` names them all, and
 :mod:`maskexp.data.datasets` declares them.
+
+Example:
+    >>> from maskexp.data import SyntheticBirds
+    >>> data = SyntheticBirds(image_size=32, train_size=8, val_size=4, test_size=4)
+    >>> data.spec.class_names
+    ('landbird', 'waterbird')
+    >>> batch = data.fetch("test", [0, 1])
+    >>> batch["image"].shape, batch["foreground"].shape
+    (torch.Size([2, 3, 32, 32]), torch.Size([2, 1, 32, 32]))
 """
 
 from __future__ import annotations

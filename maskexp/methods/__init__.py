@@ -1,4 +1,16 @@
-"""LightningModules: the objective and the optimisation of one model each."""
+"""LightningModules: the objective and the optimisation of one model each.
+
+Example:
+    >>> import torch
+    >>> from maskexp.methods import AIM
+    >>> from maskexp.types import DataSpec
+    >>> spec = DataSpec("mine", "v1", ("cat", "dog"), (), (), (32, 32), (), "none")
+    >>> method = AIM(backbone="small_convnet", weights=None, spec=spec)
+    >>> method.build(spec)
+    >>> prediction = method.eval()(torch.rand(3, 3, 32, 32))
+    >>> prediction.logits.shape, len(prediction.masks)
+    (torch.Size([3, 2]), 2)
+"""
 
 from maskexp.methods.aim import AIM
 from maskexp.methods.base import Method

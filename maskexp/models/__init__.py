@@ -1,4 +1,13 @@
-"""Networks: images in [0, 1] in, :class:`~maskexp.types.Prediction` out."""
+"""Networks: images in [0, 1] in, :class:`~maskexp.types.Prediction` out.
+
+Example:
+    >>> import torch
+    >>> from maskexp.models import Classifier
+    >>> network = Classifier("small_convnet", 5, None, (32, 32)).eval()
+    >>> prediction = network(torch.rand(2, 3, 32, 32))
+    >>> prediction.logits.shape, prediction.features.ndim
+    (torch.Size([2, 5]), 4)
+"""
 
 from maskexp.models.aim import AIMNetwork
 from maskexp.models.backbones import Backbone

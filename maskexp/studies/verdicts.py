@@ -28,8 +28,9 @@ class Sample:
     """Runs that differ in their seed alone.
 
     Example:
-        >>> Sample.of([94.0, 94.5, 94.3, 94.1, 94.8])
-        Sample(mean=94.34, std=0.32093613071762445, n=5)
+        >>> sample = Sample.of([94.0, 94.5, 94.3, 94.1, 94.8])
+        >>> round(sample.mean, 2), round(sample.std, 3), sample.n
+        (94.34, 0.321, 5)
     """
 
     mean: float
