@@ -211,7 +211,7 @@ def read_similarity(path: str) -> Tensor:
         ValueError: if it holds anything else.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no similarity matrix {path!r}; give a .npy file, or leave it away")
+        raise FileNotFoundError(f"there is no similarity matrix {path!r}; give a .npy file, or omit it")
     try:
         matrix = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:

@@ -1,4 +1,4 @@
-"""Gumbel binarisation: A1, A5, A6, A7 of the AIM fact sheet."""
+"""Gumbel binarisation: hard values, straight-through gradients, noise and precision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The MAC budget: B5, B6, B8, and exactness over ranks."""
+"""The MAC budget of DynConv, and exactness over ranks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Positions that a convolution reads: B7."""
+"""Positions that a convolution reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Union of masks of several grids: A10."""
+"""Union of masks of several grids."""
 
 from __future__ import annotations
 

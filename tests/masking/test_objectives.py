@@ -1,4 +1,4 @@
-"""Area loss and its schedule: A8, A9, and exactness over ranks."""
+"""Area loss and its schedule, and exactness over ranks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AIM's objective: the sum of the fact sheet's A.3, and A12."""
+"""AIM's objective: area loss and cross-entropies, summed by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CAD's objective: B11, B12, and its options."""
+"""CAD's objective (Hesse et al., CVPRW 2023) and its options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""COMET's objective: the numbers of the fact sheet (T2 to T4), one backward pass against two, and two ranks."""
+"""COMET's objective (Eq. 7; the released hinge) by hand, one backward pass against two, and two ranks."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ SMALL: dict[str, Any] = {"backbone": "small_convnet", "selector": "small_convnet
 SPEC = DataSpec("toy", "x", ("a", "b", "c", "d"), (), (), (32, 32), (), "none")
 
 
-def sheet_prediction(requires_grad: bool = False) -> Prediction:
-    """T3's logits and T2's masks."""
+def hand_made_prediction(requires_grad: bool = False) -> Prediction:
+    """Logits and masks made by hand."""
     mask = torch.stack([torch.full((1, 4, 4), 0.5), torch.full((1, 4, 4), 0.05)]).requires_grad_(requires_grad)
     logits = torch.tensor([[2.0, 0, 0], [0, 1, 0]])
     detected = torch.tensor([[0.5, 0, 0], [0, 0, 2]])
@@ -36,7 +36,7 @@ LABELS: Batch = {"label": torch.tensor([0, 1])}  # type: ignore[typeddict-item]
 
 
 def test_area_is_a_hinge_for_each_image() -> None:
-    (mask,) = sheet_prediction().masks
+    (mask,) = hand_made_prediction().masks
     assert area_excess(mask, 0.1).item() == pytest.approx(0.2)  # and not the 0.175 of the batch's mean area
     assert area_excess(mask, 0.6).item() == 0
     wide = torch.cat([torch.ones(1, 1, 6, 2), torch.zeros(1, 1, 6, 2)], dim=3)
@@ -52,14 +52,14 @@ def test_area_is_a_hinge_for_each_image() -> None:
     ],
     ids=["paper", "hinge", "inactive hinge"],
 )
-def test_objective_has_the_values_of_the_fact_sheet(arguments: dict[str, Any], expected: float) -> None:
-    terms = COMET(**SMALL, **arguments).objective(sheet_prediction(), LABELS)
+def test_objective_has_the_values_of_equation_7_by_hand(arguments: dict[str, Any], expected: float) -> None:
+    terms = COMET(**SMALL, **arguments).objective(hand_made_prediction(), LABELS)
     assert terms["loss_predictor"].item() == pytest.approx(0.395495, abs=1e-6)
     assert sum(term.item() for term in terms.values()) == pytest.approx(expected, abs=1e-5)
 
 
 def test_what_is_logged_beside_the_terms() -> None:
-    prediction = sheet_prediction()
+    prediction = hand_made_prediction()
     method = COMET(**SMALL, objective="hinge", detector_weight=4.0, gap=2.0, area_budget=0.6)
     method.objective(prediction, LABELS)
     values = method.monitor(prediction, LABELS)
@@ -67,7 +67,7 @@ def test_what_is_logged_beside_the_terms() -> None:
     assert values["acc_detector"].item() == 0.5
     assert values["hinge_active"].item() == 1
     assert values["area_excess"].item() == 0
-    assert "hinge_active" not in COMET(**SMALL).monitor(sheet_prediction(), LABELS)
+    assert "hinge_active" not in COMET(**SMALL).monitor(hand_made_prediction(), LABELS)
 
 
 # --- one backward pass -----------------------------------------------------------------------------------------------
@@ -293,7 +293,7 @@ def test_other_precisions(
 
 
 def test_cross_entropies_and_area_are_computed_in_full_precision() -> None:
-    prediction = sheet_prediction()
+    prediction = hand_made_prediction()
     prediction.logits = prediction.logits.half()
     with torch.autocast("cpu", torch.bfloat16):
         terms = COMET(**SMALL).objective(prediction, LABELS)

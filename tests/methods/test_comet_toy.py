@@ -1,4 +1,4 @@
-"""The fact sheet's toy problem (T8): accuracy is 1.0 whatever the selector does; only the maps tell.
+"""A toy problem (ours): accuracy is 1.0 whatever the selector does; only the maps tell.
 
 A coloured square on a noisy background, the class is the colour. With the detector the mask is the square; without the
 detector's part of the objective (a = 0) the selector has no reason to keep all of it, or to keep only it.

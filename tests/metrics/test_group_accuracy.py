@@ -36,20 +36,20 @@ def test_waterbirds_worked_example() -> None:
     assert {name: result[f"n_group/{name}"] for name in NAMES} == dict(zip(NAMES, TEST_COUNTS, strict=True))
 
 
-def test_e4_constant_classifier() -> None:
+def test_constant_classifier() -> None:
     result = values(group_accuracy(torch.zeros_like(LABEL), LABEL, GROUP, 4))
     assert result["acc"] == pytest.approx(0.7784, abs=5e-5)
     assert [result[f"acc_group/{g}"] for g in range(4)] == [1, 1, 0, 0]
     assert result["acc_worst_group"] == 0
 
 
-def test_e5_classifier_of_the_place() -> None:
+def test_classifier_of_the_place() -> None:
     result = values(group_accuracy(GROUP % 2, LABEL, GROUP, 4))
     assert [result[f"acc_group/{g}"] for g in range(4)] == [1, 0, 0, 1]
     assert (result["acc"], result["acc_worst_group"]) == (0.5, 0)
 
 
-def test_e3_uneven_batches_are_not_averaged() -> None:
+def test_uneven_batches_are_not_averaged() -> None:
     predicted, label, group = torch.tensor([1, 0, 0, 0]), torch.tensor([1, 1, 0, 0]), torch.tensor([1, 1, 0, 1])
     metric = GroupAccuracy(2)
     metric.update(predicted[:1], label[:1], group[:1])
@@ -64,7 +64,7 @@ def test_batch_of_a_single_group_is_booked_to_that_group() -> None:
     assert metric.correct.tolist() == [0, 1, 0, 0]
 
 
-def test_e6_missing_group_warns_and_is_left_out() -> None:
+def test_missing_group_warns_and_is_left_out() -> None:
     predicted, label, group = torch.tensor([0, 1, 0]), torch.tensor([0, 1, 1]), torch.tensor([0, 2, 2])
     with pytest.warns(UserWarning, match="no sample of group b"):
         result = values(group_accuracy(predicted, label, group, ["a", "b", "c"], [60, 30, 20]))

@@ -110,7 +110,7 @@ def _on_ranks(rank: int, world_size: int) -> dict[str, dict[str, Values]]:
         for name, case in cases().items()
     }
     pooled = {}
-    for name, (maps, foreground), first in [("F2", two_ramps(), 1), ("R", drawn_maps(), 5)]:
+    for name, (maps, foreground), first in [("two ramps", two_ramps(), 1), ("drawn", drawn_maps(), 5)]:
         mine = slice(None, first) if rank == 0 else slice(first, None)
         metric = PixelAveragePrecision()
         metric.update(maps[mine], foreground[mine])
@@ -127,4 +127,6 @@ def test_two_ranks_say_what_one_process_says() -> None:
         for sharding in SHARDINGS:
             assert on_ranks[0][name][sharding] == whole, (name, sharding)
     values = {name: 100 * result["value"] for name, result in on_ranks[0]["pooled"].items()}
-    assert values == pytest.approx({"F2": 48.722057, "R": 65.685959}, abs=1e-6)  # not the means, 49.55 and 65.90
+    assert values == pytest.approx(
+        {"two ramps": 48.722057, "drawn": 65.685959}, abs=1e-6
+    )  # not the means, 49.55 and 65.90

@@ -14,7 +14,7 @@ from tests.metrics.maps import row, two_ramps
     ("image", "area", "best", "threshold", "at_half"),
     [(0, 0.154495, 0.272727, 0.82, 0.191489), (1, 0.270225, 0.397959, 0.42, 0.356322)],
 )
-def test_f2_single_maps(image: int, area: float, best: float, threshold: float, at_half: float) -> None:
+def test_single_maps(image: int, area: float, best: float, threshold: float, at_half: float) -> None:
     maps, foreground = (argument[image : image + 1] for argument in two_ramps())
     curve, half = IoUCurve(), IoUAtThreshold(0.5)
     curve.update(maps, foreground)
@@ -26,7 +26,7 @@ def test_f2_single_maps(image: int, area: float, best: float, threshold: float, 
     assert half.compute().item() == pytest.approx(at_half, abs=1e-6)
 
 
-def test_f2_mean_curve() -> None:
+def test_mean_curve() -> None:
     maps, foreground = two_ramps()
     metric = IoUCurve()
     metric.update(maps, foreground)

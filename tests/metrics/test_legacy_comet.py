@@ -22,29 +22,29 @@ def percent(maps: Tensor, foreground: Tensor, edges: int) -> float:
 
 
 @pytest.mark.parametrize("edges", [20, 40])
-def test_f1(edges: int) -> None:
+def test_eight_pixels_as_the_released_code_counts_them(edges: int) -> None:
     scores, truth = row(0.9, 0.8, 0.7, 0.6, 0.4, 0.3, 0.2, 0.1), row(1, 1, 0, 1, 0, 0, 1, 0).bool()
     assert percent(scores, truth, edges) == pytest.approx(83.035714, abs=1e-6)
 
 
 @pytest.mark.parametrize(("edges", "expected"), [(20, 45.744522), (40, 47.712701)])
-def test_f2(edges: int, expected: float) -> None:
+def test_two_ramps_as_the_released_code_counts_them(edges: int, expected: float) -> None:
     assert percent(*two_ramps(), edges) == pytest.approx(expected, abs=1e-6)
 
 
-def test_f2_a_map_of_zeros_is_ignored() -> None:
+def test_a_map_of_zeros_is_ignored() -> None:
     maps, foreground = two_ramps()
     maps = maps * torch.tensor([1.0, 0.0])[:, None, None]
     assert percent(maps, foreground, 20) == pytest.approx(39.280305, abs=1e-6)
     assert percent(maps[:1], foreground[:1], 20) == pytest.approx(39.280305, abs=1e-6)
 
 
-def test_f3_constant_maps() -> None:
+def test_constant_maps() -> None:
     assert percent(torch.full((1, 10, 10), 0.5), FIFTH, 20) == pytest.approx(20.0, abs=1e-9)
     assert percent(torch.ones(1, 10, 10), FIFTH, 20) == pytest.approx(19.998, abs=1e-6)
 
 
-def test_f4_perfect_map_is_not_quite_perfect() -> None:
+def test_perfect_map_is_not_quite_perfect() -> None:
     assert percent(FIFTH.double(), FIFTH, 20) == pytest.approx(99.990001, abs=1e-6)
 
 
@@ -54,7 +54,7 @@ def test_no_foreground_above_the_lowest_edge_is_nan(maps: Tensor) -> None:
         assert legacy_comet_average_precision(maps, FIFTH).isnan()
 
 
-def test_f5_low_scores_vanish_and_methods_are_treated_unequally() -> None:
+def test_low_scores_vanish_and_methods_are_treated_unequally() -> None:
     foreground = torch.arange(1000).view(1, 1, -1) < 100
     scores = torch.tensor([0.9] * 50 + [0.01] * 50 + [0.02] * 900).view(1, 1, -1)
     assert [percent(scores, foreground, edges) for edges in (20, 40)] == pytest.approx([100, 100], abs=1e-9)

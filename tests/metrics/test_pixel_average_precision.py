@@ -23,12 +23,12 @@ def test_eight_pixels_by_hand(bins: int | None) -> None:
 
 
 @pytest.mark.parametrize(("bins", "expected"), [(None, 83.035714), (1000, 83.035714), (100, 83.035714)])
-def test_f1_scores_on_bin_edges(bins: int | None, expected: float) -> None:
+def test_scores_on_bin_edges(bins: int | None, expected: float) -> None:
     scores, truth = row(0.9, 0.8, 0.7, 0.6, 0.4, 0.3, 0.2, 0.1), row(1, 1, 0, 1, 0, 0, 1, 0).bool()
     assert percent(scores, truth, bins=bins) == pytest.approx(expected, abs=1e-6)
 
 
-def test_f2_maps_are_those_of_the_sheet() -> None:
+def test_ramps_have_the_sums_that_the_expected_values_were_made_with() -> None:
     maps, foreground = two_ramps()
     assert maps.sum(dim=(1, 2)).tolist() == pytest.approx([132.9552931949, 139.4409658681], abs=1e-10)
     assert foreground.sum(dim=(1, 2)).tolist() == [29, 81]
@@ -43,7 +43,7 @@ def test_f2_maps_are_those_of_the_sheet() -> None:
         (10, 42.956812, 36.581288, 51.089825, None),
     ],
 )
-def test_f2_pooled_is_not_the_mean(
+def test_pooled_is_not_the_mean(
     bins: int | None, pooled: float, first: float | None, second: float | None, image_mean: float | None
 ) -> None:
     maps, foreground = two_ramps()
@@ -55,7 +55,7 @@ def test_f2_pooled_is_not_the_mean(
         assert percent(maps, foreground, bins=bins, average="image") == pytest.approx(image_mean, abs=1e-6)
 
 
-def test_f2_histograms_of_ten_bins() -> None:
+def test_histograms_of_ten_bins() -> None:
     maps, foreground = two_ramps()
     expected = [
         ([1, 7, 23, 40, 44, 44, 39, 23, 5, 1, 0], [0, 0, 0, 0, 2, 6, 7, 5, 6, 3, 0]),
@@ -68,7 +68,7 @@ def test_f2_histograms_of_ten_bins() -> None:
         assert metric.histograms.tolist() == [negative, positive]
 
 
-def test_f2_scaling_of_single_maps() -> None:
+def test_scaling_of_single_maps() -> None:
     maps, foreground = two_ramps()
     assert percent(maps, foreground, bins=None, normalize=True) == pytest.approx(47.562076, abs=1e-6)
     assert percent(5 - 3 * (1 - maps), foreground, bins=None, normalize=True) == pytest.approx(47.562076, abs=1e-6)
@@ -78,7 +78,7 @@ def test_f2_scaling_of_single_maps() -> None:
     assert percent(maps**2, foreground, bins=None) == pytest.approx(48.938869, abs=1e-6)
 
 
-def test_f2_empty_map_and_empty_foreground() -> None:
+def test_empty_map_and_empty_foreground() -> None:
     maps, foreground = two_ramps()
     first = torch.tensor([1.0, 0.0])[:, None, None]
     assert percent(maps * first, foreground, bins=None) == pytest.approx(27.267053, abs=1e-6)
@@ -88,20 +88,20 @@ def test_f2_empty_map_and_empty_foreground() -> None:
 
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("bins", [None, 1000])
-def test_f3_constant_map_scores_the_prevalence(value: float, bins: int | None) -> None:
+def test_constant_map_scores_the_prevalence(value: float, bins: int | None) -> None:
     foreground = torch.arange(100).view(1, 10, 10) < 20
     assert percent(torch.full((1, 10, 10), value), foreground, bins=bins) == pytest.approx(20.0, abs=1e-9)
 
 
 @pytest.mark.parametrize("bins", [None, 1000, 1])
-def test_f4_perfect_and_inverted_map(bins: int | None) -> None:
+def test_perfect_and_inverted_map(bins: int | None) -> None:
     foreground = torch.arange(100).view(1, 10, 10) < 20
     assert percent(foreground.double(), foreground, bins=bins) == pytest.approx(100.0, abs=1e-9)
     assert percent((~foreground).double(), foreground, bins=bins) == pytest.approx(20.0, abs=1e-9)
 
 
 @pytest.mark.parametrize("bins", [None, 1000])
-def test_f5_low_scores_count(bins: int | None) -> None:
+def test_low_scores_count(bins: int | None) -> None:
     scores = torch.tensor([0.9] * 50 + [0.01] * 50 + [0.02] * 900).view(1, 1, -1)
     foreground = torch.arange(1000).view(1, 1, -1) < 100
     assert percent(scores, foreground, bins=bins) == pytest.approx(55.0, abs=1e-6)
@@ -110,14 +110,14 @@ def test_f5_low_scores_count(bins: int | None) -> None:
 
 
 @pytest.mark.parametrize(("scores", "exact"), [((0.1004, 0.1005, 0.05), 100.0), ((0.1005, 0.1004, 0.05), 50.0)])
-def test_f6_scores_of_one_bin_are_tied(scores: tuple[float, ...], exact: float) -> None:
+def test_scores_of_one_bin_are_tied(scores: tuple[float, ...], exact: float) -> None:
     truth = row(0, 1, 0).bool()
     assert percent(row(*scores), truth, bins=None) == pytest.approx(exact, abs=1e-9)
     assert percent(row(*scores), truth) == pytest.approx(50.0, abs=1e-9)
 
 
 @pytest.mark.parametrize("bins", [None, 1000])
-def test_f7_ignored_pixels_count_neither_way(bins: int | None) -> None:
+def test_ignored_pixels_count_neither_way(bins: int | None) -> None:
     pixel = torch.arange(100).view(1, 10, 10)
     scores, foreground = ((37 * pixel) % 100) / 99, pixel < 20
     ignore = (pixel >= 50) & (pixel < 60)

@@ -12,7 +12,7 @@ INDEX = torch.arange(8)
 SIZE = (224, 224)
 
 
-def test_share_of_the_sheet() -> None:
+def test_share_by_its_formula() -> None:
     kept = kept_pixels(INDEX, SIZE, 0.8)
     assert (kept.shape, kept.dtype) == ((8, 1, 224, 224), torch.bool)
     assert kept.float().mean().item() == pytest.approx(0.8, abs=4 * 0.0006)

@@ -1,4 +1,4 @@
-"""AIM's network: A1, A2, A3, A4, A10, A11 of the fact sheet."""
+"""AIM's network: shapes, masks, merging, and where gradients go (Alshami et al., ICCV 2025)."""
 
 from __future__ import annotations
 

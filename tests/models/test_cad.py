@@ -1,4 +1,4 @@
-"""CAD's network: B9, B10, and what its two paths share."""
+"""CAD's network (Hesse et al., CVPRW 2023), and what its two paths share."""
 
 from __future__ import annotations
 

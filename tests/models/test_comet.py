@@ -33,7 +33,7 @@ def images() -> Tensor:
     return torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
 
-def test_parameters_are_those_of_the_fact_sheet() -> None:
+def test_parameters_are_as_many_as_in_the_released_code() -> None:
     whole = COMETNetwork("resnet18", 9, **network_defaults(COMET, COMETNetwork))
     parts = [whole.selector, whole.predictor, whole.detector]
     selector, predictor, detector = (sum(p.numel() for p in part.parameters()) for part in parts if part is not None)

@@ -1,4 +1,4 @@
-"""DynConv's network: B1, B3, B4, what it costs, and sparse inference."""
+"""DynConv's network (Verelst & Tuytelaars, CVPR 2020), what it costs, and sparse inference."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ def count(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def test_parameters_are_those_of_the_fact_sheet() -> None:
+def test_parameters_are_as_many_as_in_the_released_code() -> None:
     selector = Selector()
     assert count(selector) == 3_218_138
     assert count(selector.backbone) == 2_971_952

@@ -1,4 +1,4 @@
-"""Layer masking on every supported family: C1, C2, C3, C8, C9, C10 of the fact sheet."""
+"""Layer masking on every supported family (Balasubramanian & Feizi, ICCV 2023)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Neighbour padding: C6, C7 of the fact sheet."""
+"""Neighbour padding of layer masking (Balasubramanian & Feizi, ICCV 2023)."""
 
 from __future__ import annotations
 

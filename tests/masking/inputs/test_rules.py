@@ -1,4 +1,4 @@
-"""How the mask moves through the layers: C4, C5 of the fact sheet, and the rules against a plain reading of them."""
+"""How the mask moves through the layers, and the rules against a plain reading of them."""
 
 from __future__ import annotations
 
