@@ -62,7 +62,7 @@ def test_the_same_logits_and_maps_as_predict(
         row = stems.index(Path(answer["image"]).stem)
         assert list(answer["logits"].values()) == pytest.approx(logits[row], abs=1e-5)
         if method == "AIM":  # Grad-CAM explains the labelled class in predict and the predicted one here
-            mask = np.asarray(Image.open(answer["images"][0])) / 255
+            mask = np.asarray(Image.open(answer["pictures"][0])) / 255
             stored = np.load(run / "attributions" / f"{ids[row].replace('/', '__')}.npy")
             assert mask == pytest.approx(stored, abs=1 / 255)
 

@@ -92,8 +92,8 @@ def test_any_optimiser_of_timm_trains(birds: SyntheticBirds, trainer: Callable[.
     [
         ({"optimizer": "adamv"}, "there is no optimizer 'adamv'; did you mean"),
         ({"optimizer": None}, "there is no optimizer None"),
-        ({"lr": 0.0}, "lr is 0.0; it must be above 0"),
-        ({"lr": float("nan")}, "lr is nan; it must be above 0"),
+        ({"lr": -1.0}, "lr is -1.0; it must be at least 0"),
+        ({"lr": float("nan")}, "lr is nan; it must be at least 0"),
         ({"backbone_lr": float("inf")}, "backbone_lr is inf; it must be finite"),
         ({"weight_decay": -0.1}, "weight_decay is -0.1; it must be at least 0"),
         ({"warmup_epochs": -1}, "warmup_epochs is -1; it must be at least 0"),
