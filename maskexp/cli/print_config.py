@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -29,7 +30,7 @@ def with_sources_printed(origins: Mapping[str, str], flags: Sequence[str]) -> It
         with redirect_stdout(printed):
             yield
     finally:
-        print(with_sources(printed.getvalue(), origins, flags), end="")  # noqa: T201
+        sys.stdout.write(with_sources(printed.getvalue(), origins, flags))
 
 
 def with_sources(text: str, origins: Mapping[str, str], flags: Sequence[str]) -> str:
