@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -69,6 +70,6 @@ def _as_typed(key: str) -> str:
 
 
 def _short(origin: str) -> str:
-    """Return a file relative to the working directory where it lies in it."""
-    path = Path(origin)
-    return str(path.relative_to(Path.cwd())) if path.is_absolute() and path.is_relative_to(Path.cwd()) else origin
+    """Return a file by its shortest path, relative to the working directory where it lies in it."""
+    path = Path(os.path.normpath(origin))
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
