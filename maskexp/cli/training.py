@@ -230,8 +230,8 @@ class TrainingCLI(AdaptedCLI):
             for key in sorted(changed.keys() & set(FIRST_WEIGHTS)):
                 if changed[key][0] is not None:
                     raise CommandError(
-                        f"{key} is what a training begins with, and this one goes on from {self.checkpoint}; leave "
-                        f"--{key} away, or begin a new run"
+                        f"{key} is what a training begins with, and this one goes on from {self.checkpoint}; omit "
+                        f"--{key}, or begin a new run"
                     )
         for key, (new, old) in changed.items():
             note(f"{key}: {new!r} instead of {old!r} ({'the interrupted run' if self.verb == 'fit' else 'checkpoint'})")

@@ -217,7 +217,7 @@ class Method(LightningModule, ABC):
                 f"{found[0]} freezes an attribute backbone of modules, which a method does not have; give "
                 "--model.frozen_backbone true, or a small --model.backbone_lr"
             )
-        if any(isinstance(each, StochasticWeightAveraging) for each in callbacks):
+        if not self.is_built and any(isinstance(each, StochasticWeightAveraging) for each in callbacks):
             data = attached_datamodule(self.trainer)
             if data is not None:
                 self.trainer.datamodule.prepare_data()  # type: ignore[attr-defined]
@@ -377,7 +377,7 @@ class Method(LightningModule, ABC):
         if former.get("optimizer", self.optimizer_name) != self.optimizer_name:
             raise CheckpointError(
                 f"the checkpoint was trained by {former['optimizer']}, whose state {self.optimizer_name} cannot go on "
-                f"from; leave --model.optimizer {self.optimizer_name} away, or begin a new run"
+                f"from; omit --model.optimizer {self.optimizer_name}, or begin a new run"
             )
         before, now = self._parameter_groups(former), self._parameter_groups()
         for state in states:
@@ -385,7 +385,7 @@ class Method(LightningModule, ABC):
             if stored != [len(group["params"]) for group in before]:
                 raise CheckpointError(
                     f"the checkpoint's optimiser holds {sum(stored)} parameters in {len(stored)} groups, but other "
-                    "parameters are trained now; leave away the flag that changes what is trained, or begin a new run"
+                    "parameters are trained now; omit the flag that changes what is trained, or begin a new run"
                 )
         if [group["lr"] for group in before] != [group["lr"] for group in now] or (
             [group["weight_decay"] for group in before] != [group["weight_decay"] for group in now]

@@ -95,7 +95,7 @@ class COMETNetwork(Network):
         if (self.hard or predictor == "fixed") and detector_backbone not in (None, backbone):
             raise ValueError(
                 f"the predictor ({backbone}) and the detector ({detector_backbone}) begin as one pre-trained "
-                "classifier here; leave detector_backbone away"
+                "classifier here; omit detector_backbone"
             )
         self.detector_kind = detector
         self.predictor_kind = predictor

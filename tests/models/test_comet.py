@@ -196,7 +196,7 @@ def test_token_dropping_gives_a_transformer_its_features(images: Tensor) -> None
 def test_impossible_combinations_are_refused() -> None:
     with pytest.raises(ValueError, match="needs batch norms in evaluation: 'eval'"):
         network(hiding="layer", detector_bn="batch")
-    with pytest.raises(ValueError, match="leave detector_backbone away"):
+    with pytest.raises(ValueError, match="omit detector_backbone"):
         network(predictor="fixed", detector_backbone="test_resnet")
     with pytest.raises(ValueError, match="there is no way of hiding called 'gray'"):
         network(hiding="gray")
