@@ -69,7 +69,6 @@ class CelebALayout(Layout):
                 Download(
                     "img_align_celeba.zip",
                     (
-                        ""
                         "https://drive.usercontent.google.com/download?export=download&confirm=t&id=0B7EVK8r0v71pZjFTYXZWM3FlRnM"
                     ),
                     "00d2c5bc6d35e252742224ab0c1e8fcb",
@@ -78,7 +77,6 @@ class CelebALayout(Layout):
                 Download(
                     "list_attr_celeba.txt",
                     (
-                        ""
                         "https://drive.usercontent.google.com/download?export=download&confirm=t&id=0B7EVK8r0v71pblRyaVFSWGxPY0U"
                     ),
                     "75e246fa4810816ffd6ee81facbd244c",
@@ -87,7 +85,6 @@ class CelebALayout(Layout):
                 Download(
                     "list_eval_partition.txt",
                     (
-                        ""
                         "https://drive.usercontent.google.com/download?export=download&confirm=t&id=0B7EVK8r0v71pY0NSMzRuSXJEVkk"
                     ),
                     "d32c9cbf5e040fd4025c592c306e6668",

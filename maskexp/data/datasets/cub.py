@@ -279,7 +279,7 @@ class CUBLayout(CUBBirdsLayout):
         automatic="yes",
         command="maskexp data prepare CUB data/cub",
         foreground="masks (soft), boxes",
-        get=("https://data.caltech.edu/records/65de6-vp158 and, for segmentations, /w9d68-gec53; then --data.root"),
+        get="https://data.caltech.edu/records/65de6-vp158 and, for segmentations, /w9d68-gec53; then --data.root",
         licence="non-commercial research",
         downloads={
             "CUB": (

@@ -323,7 +323,6 @@ class ImageNet9Layout(Layout):
         command="maskexp data prepare ImageNet9 data/imagenet9 --raw backgrounds_challenge_data.tar.gz",
         foreground="masks of the test variants",
         get=(
-            ""
             "https://github.com/MadryLab/backgrounds_challenge/releases/download/data/"
             "backgrounds_challenge_data.tar.gz; "
             "training archives: offline in 2026, or a new draw from ImageNet (--data.imagenet_root, "

@@ -48,7 +48,7 @@ class ImagenetteLayout(WordNetLayout):
         automatic="yes",
         command="maskexp data prepare Imagenette-160 data/imagenette",
         foreground="ILSVRC's boxes (boxes)",
-        get=("https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-160.tgz (also -320, full size); then --data.root"),
+        get="https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-160.tgz (also -320, full size); then --data.root",
         licence="terms of ImageNet",
         downloads={
             "Imagenette": (

@@ -64,7 +64,7 @@ class NICOPlusPlusLayout(Layout):
     info: ClassVar[DatasetInfo] = DatasetInfo(
         name="NICOPlusPlus",
         title="NICO++",
-        summary=("60 classes in six contexts; sizes of SubpopBench or COMET, or the official test pairs of contexts"),
+        summary="60 classes in six contexts; sizes of SubpopBench or COMET, or the official test pairs of contexts",
         paper="Zhang et al., CVPR 2023",
         images="62657 / 8726 / 17483 (subpop)",
         size="–",

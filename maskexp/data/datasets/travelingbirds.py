@@ -46,7 +46,7 @@ class TravelingBirdsLayout(CUBBirdsLayout):
     info: ClassVar[DatasetInfo] = DatasetInfo(
         name="TravelingBirds",
         title="TravelingBirds",
-        summary=("CUB with one kind of place per species, exchanged in the test split; also random and black ones"),
+        summary="CUB with one kind of place per species, exchanged in the test split; also random and black ones",
         paper="Koh et al., ICML 2020",
         images="5994, a share held out / 5794",
         size="none",

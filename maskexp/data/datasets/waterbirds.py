@@ -101,7 +101,7 @@ class WaterBirdsLayout(Layout):
         images="4795 / 1199 / 5794",
         size="≈ 0.5 GB",
         automatic="manual",
-        command=("maskexp data prepare WaterBirds data/waterbirds --raw waterbird_complete95_forest2water2.tar.gz"),
+        command="maskexp data prepare WaterBirds data/waterbirds --raw waterbird_complete95_forest2water2.tar.gz",
         foreground="CUB's masks or boxes (cub_root); no release has its own",
         get=(
             "https://nlp.stanford.edu/data/dro/waterbird_complete95_forest2water2.tar.gz; masks: "
