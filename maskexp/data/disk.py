@@ -18,6 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.table import Column
 
 from maskexp.data.errors import DataError
 from maskexp.files import exclusive_lock, existing_parent, readable
@@ -55,14 +56,20 @@ def writing(folder: Path) -> Iterator[None]:
 
 def files_bar() -> Progress:
     """Return a progress bar that counts files."""
-    return _bar(MofNCompleteColumn())
+    return _bar(MofNCompleteColumn(table_column=_whole()))
 
 
 def bytes_bar() -> Progress:
     """Return a progress bar of what is read or downloaded, in bytes."""
-    return _bar(TaskProgressColumn(), TransferSpeedColumn())
+    return _bar(TaskProgressColumn(table_column=_whole()), TransferSpeedColumn(table_column=_whole()))
 
 
 def _bar(*columns: MofNCompleteColumn | TaskProgressColumn | TransferSpeedColumn) -> Progress:
-    text = TextColumn("{task.description}")
-    return Progress(text, BarColumn(), *columns, TimeRemainingColumn(), console=Console(stderr=True))
+    # Where a line is too short for all, a long path loses its end, never a number.
+    text = TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", max_width=32))
+    remaining = TimeRemainingColumn(table_column=_whole())
+    return Progress(text, BarColumn(), *columns, remaining, console=Console(stderr=True))
+
+
+def _whole() -> Column:
+    return Column(no_wrap=True)

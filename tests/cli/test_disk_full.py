@@ -41,7 +41,7 @@ def test_explain(trained: RunDirectory, maskexp: Command, monkeypatch: pytest.Mo
 
 
 def test_predict(trained: RunDirectory, maskexp: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(np, "save", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     flags = ["--run_dir=out", "--save_attributions=true"]
     outcome = maskexp("predict", "--ckpt_path", trained.checkpoints / "best.ckpt", *CPU, *flags)
     sentence_of(outcome, ".npy")
