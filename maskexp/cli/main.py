@@ -40,6 +40,7 @@ VERBS = {
     "test": Verb("maskexp.cli.training", "measure a checkpoint on the test split", True),
     "predict": Verb("maskexp.cli.training", "write predictions.csv and, if asked for, each image's attribution", True),
     "explain": Verb("maskexp.cli.explain", "explain CKPT IMAGE...: prediction, mask and overlay of any image"),
+    "audit": Verb("maskexp.cli.audit", "audit CKPT...: is the mask the reason, or does it carry the answer itself?"),
     "matrix": Verb("maskexp.cli.matrix", "matrix STUDY: run what is missing of a study, here or on SLURM"),
     "table": Verb("maskexp.cli.table", "table STUDY: mean and spread over seeds, beside published numbers"),
     "sweep": Verb("maskexp.cli.sweep", "sweep FILE: a wandb sweep file without wandb's server, through Optuna", True),

@@ -19,6 +19,7 @@ Example:
     (8, 1.0)
 """
 
+from maskexp.evaluation.audit import Audit
 from maskexp.evaluation.background_gap import BackgroundGap
 from maskexp.evaluation.base import Chart, Evaluation, ExplainableClassifier
 from maskexp.evaluation.concordance import Concordance
@@ -34,6 +35,7 @@ from maskexp.evaluation.standard_metrics import StandardMetrics
 from maskexp.evaluation.sufficiency import SufficiencyAndComprehensiveness
 
 __all__ = [
+    "Audit",
     "BackgroundGap",
     "BackgroundRobustness",
     "Chart",

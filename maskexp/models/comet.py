@@ -6,13 +6,14 @@ Zhang et al., "Comprehensive Attribution: Inherently Explainable Vision Model wi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal, cast
 
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from maskexp.masking import binarize
+from maskexp.masking.binarize import given_mask
 from maskexp.masking.inputs import Fill, Grey, InputMasking, create_input_masking
 from maskexp.models.classifier import Classifier
 from maskexp.models.network import Network
@@ -119,18 +120,22 @@ class COMETNetwork(Network):
             parts.append(self.detector)
         return tuple(parts)
 
-    def forward(self, images: Tensor) -> Prediction:
+    def forward(self, images: Tensor, masks: Sequence[Tensor] | None = None) -> Prediction:
         """Classify images from what the selector keeps of them.
 
         Args:
             images: ``(B, 3, H, W)`` in [0, 1].
+            masks: one ``(B, 1, H, W)`` mask that takes the place of the selector's.
 
         Returns:
             A prediction whose ``attribution`` and only mask is S, ``(B, 1, H, W)``, and whose ``features`` are the
             predictor's on x_s. In training, ``extras`` hold ``detector_logits``, f_D(x_{1-s}), and the masks by which
             ``kept`` and ``left`` were shown: the gradient of the prediction, and of the detector, passes through them.
+
+        Raises:
+            ValueError: if there are more or fewer ``masks``, or the one lies on another grid.
         """
-        mask = self.select(images)
+        mask = self.select(images) if masks is None else given_mask(masks, 0, 1, images.shape)
         kept = mask.view_as(mask)
         prediction = self._decide(images, kept)
         prediction.attributions[OWN], prediction.masks = mask, (mask,)

@@ -12,6 +12,9 @@ from maskexp.types import Prediction
 class Network(nn.Module, ABC):
     """Images ``(B, 3, H, W)`` in [0, 1] in, :class:`~maskexp.types.Prediction` out.
 
+    A network whose masks can be given from outside has an argument ``masks`` of ``forward``, one mask for each of those
+    in its prediction, in their place; the audit holds and swaps masks by it.
+
     Attributes:
         masked_stages: how many masks a prediction holds.
         reported: names of the ``extras`` of a prediction, one number an image, that are averaged over a split.
