@@ -174,32 +174,43 @@ print("ended", agent._finished, agent._failed)
 """
 
 
+TINY = {
+    "dynconv": ["--model.backbone=resnet18"],
+    "cad": ["--model.backbone=resnet18"],
+    "comet": ["--model.selector=small_convnet", "--model.selector_stride=4", "--model.detector_epochs=1"],
+}
+"""What makes the network of a shipped sweep small; the others take any timm network."""
+
+
 @pytest.mark.slow
-def test_wandbs_agent_runs_a_shipped_sweep_and_the_run_keeps_the_agents_id(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", SWEEPS)
+def test_wandbs_agent_runs_a_shipped_sweep_and_the_run_keeps_the_agents_id(name: str, tmp_path: Path) -> None:
     """The agent's loop is wandb's own; its three calls to the server are answered here."""
-    content = yaml.safe_load((EXPERIMENTS / "sweeps" / "aim.yaml").read_text())
-    row = str(EXPERIMENTS / "synthetic" / "aim.yaml")
-    small = [flag for flag in SMALL if not flag.startswith("--model.weights")]
+    path = EXPERIMENTS / "sweeps" / f"{name}.yaml"
+    content = yaml.safe_load(path.read_text())
+    row = str(EXPERIMENTS.parent / content["command"][content["command"].index("--config") + 1])
+    small = [*(flag for flag in SMALL if "weights" not in flag or name in TINY), *TINY.get(name, [])]
     command = ["${env}", sys.executable, "-m", "maskexp", "fit", "--config", row, *small, "${args}"]
     file = tmp_path / "sweep.yaml"
     file.write_text(yaml.safe_dump({**content, "command": command}))
-    values = {"trainer.logger": "wandb", "model.tau": 0.3, "model.stages": 1, "trainer.max_epochs": 1}
+    values = {**sample(read_sweep(path)), "trainer.max_epochs": 1}
     env = {**os.environ, "WANDB_MODE": "offline", "WANDB_PROJECT": "sweep-test", "WANDB_API_KEY": "x" * 40}
     env["PYTHONPATH"] = os.pathsep.join([str(EXPERIMENTS.parent), env.get("PYTHONPATH", "")])
-    for name in ("WANDB_RUN_ID", "WANDB_SILENT"):
-        env.pop(name, None)
+    for variable in ("WANDB_RUN_ID", "WANDB_SILENT"):
+        env.pop(variable, None)
     done = subprocess.run(
         [sys.executable, "-c", AGENT, str(file), json.dumps([values])],
         cwd=tmp_path, env=env, capture_output=True, text=True, timeout=500, check=False,
     )  # fmt: skip
-    runs = sorted((tmp_path / "runs" / "aim-syntheticbirds").iterdir())
-    assert len(runs) == 1, done.stderr
-    for number, folder in enumerate(runs):
-        (offline,) = (folder / "wandb").glob("offline-run-*")
-        run = read_offline_run(offline)
-        assert run.run_id == f"run0000{number}" == (folder / "wandb_id.txt").read_text()
-        assert (run.sweep_id, run.project) == ("swp00001", "sweep-test")
-        assert run.config["model.tau"] == 0.3
-        metrics = json.loads((folder / "metrics.json").read_text())
-        assert run.summary["val/acc_worst_group"] == pytest.approx(metrics["val/acc_worst_group"])
-        assert (folder / "DONE").is_file()
+    runs = sorted(path for path in (tmp_path / "runs").glob("*/*") if (path / "wandb").is_dir())
+    assert len(runs) == 1, done.stdout + done.stderr
+    (offline,) = (runs[0] / "wandb").glob("offline-run-*")
+    run = read_offline_run(offline)
+    assert run.run_id == "run00000" == (runs[0] / "wandb_id.txt").read_text()
+    assert (run.sweep_id, run.project) == ("swp00001", "sweep-test")
+    for key, value in values.items():
+        if key.startswith("model."):
+            assert run.config[key] == pytest.approx(value)
+    metrics = json.loads((runs[0] / "metrics.json").read_text())
+    assert run.summary["val/acc_worst_group"] == pytest.approx(metrics["val/acc_worst_group"])
+    assert (runs[0] / "DONE").is_file()
