@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -21,11 +21,14 @@ class StageMasked(Method):
     Args:
         stages: Number s of the backbone's last stages that are masked, at least 1 (paper's tables: 2; its ablation: 1
             and 2).
-        tau: Target τ of the active fraction of each stage's mask, in (0, 1] (paper's tables: 0.25 and 0.35).
+        tau: Target τ of the active fraction of each stage's mask, in (0, 1] (paper's tables: 0.25 and 0.35); of AIM
+            also "auto", no target: masks become as small as "margin" allows (ours).
         area_weight: Weight λ of the area loss, at least 0 (paper: 6; the ImageNet-1k release: 5 and 10); 0 leaves the
-            area loss out.
+            area loss out. With tau "auto" the weight is learned, and this is the most that it may be at the end of the
+            annealing.
         anneal_fraction: Share of the epochs over which the target falls linearly from 1 to tau, in [0, 1] (the
             ImageNet-1k release anneals over the first half or over all epochs; for the paper's tables inferred: 0.5).
+            With tau "auto", what the learned weight may be rises linearly in these epochs.
         estimator_reduction: The hidden width of a mask estimator is that of its input divided by this, at least 1
             (inferred from the overhead that the paper states: 8).
         estimator_blocks: Residual blocks of a mask estimator, at least 0 (paper, as summarised: 3).
@@ -43,12 +46,17 @@ class StageMasked(Method):
     Raises:
         ValueError: if ``tau`` is not in (0, 1], ``area_weight`` is negative or infinite, or ``anneal_fraction`` is not
             in [0, 1].
+
+    Attributes:
+        finds_area: whether ``tau`` may be "auto".
     """
+
+    finds_area: bool = False
 
     def __init__(
         self,
         stages: int = 2,
-        tau: float = 0.25,
+        tau: float | Literal["auto"] = 0.25,
         area_weight: float = 6.0,
         anneal_fraction: float = 0.5,
         estimator_reduction: int = 8,
@@ -62,8 +70,13 @@ class StageMasked(Method):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if not 0 < tau <= 1:
-            raise ValueError(f"tau is {tau}; the target active fraction must lie in (0, 1]")
+        if tau == "auto":
+            self._check_auto(area_weight)
+        elif isinstance(tau, str) or not 0 < tau <= 1:
+            raise ValueError(
+                f"tau is {tau}; the target active fraction must lie in (0, 1]"
+                + (', or be "auto"' if self.finds_area else "")
+            )
         if not 0 <= area_weight < math.inf:
             raise ValueError(
                 f"area_weight is {area_weight}; it must be at least 0, which leaves the area loss out, and finite"
@@ -85,11 +98,20 @@ class StageMasked(Method):
             "pooling": pooling,
         }
 
+    def _check_auto(self, area_weight: float) -> None:
+        if not self.finds_area:
+            raise ValueError(
+                f'tau is "auto", but {type(self).__name__} cannot tell what its masks cost the decision, since each '
+                "feeds the next stage; give a number in (0, 1]"
+            )
+        if area_weight == 0:
+            raise ValueError('tau is "auto", which learns the weight of the area, but area_weight is 0; omit it')
+
     def area_terms(self, masks: Sequence[Tensor]) -> dict[str, Tensor]:
         """Return the weighted area loss of the epoch as a term of the objective; none without a weight."""
         if self.area_weight == 0:
             return {}
-        target = annealed_target(self.current_epoch, self.tau, self.anneal_epochs)
+        target = annealed_target(self.current_epoch, float(self.tau), self.anneal_epochs)
         return {"loss_area": self.area_weight * area_loss(masks, target)}
 
     @property

@@ -57,6 +57,8 @@ class AIMNetwork(Network):
         pooling: average over ``all`` positions, or over the ``active`` ones only, which hides the mask's area from the
             classifier (inferred: all).
         sparse_below: see :meth:`sparse_inference`.
+        unmasked_heads: whether each stage has, in training, a further classifier of its unmasked features, which they
+            do not learn from: what the stage could know without its mask (ours).
 
     Raises:
         ValueError: if an argument is impossible; the sentence names it.
@@ -83,6 +85,7 @@ class AIMNetwork(Network):
         eval_noise: bool,
         pooling: Pooling,
         sparse_below: float,
+        unmasked_heads: bool = False,
     ) -> None:
         super().__init__()
         check_pooling(pooling)
@@ -119,6 +122,9 @@ class AIMNetwork(Network):
         self.head = nn.Linear(feature_width, num_classes)
         self.sparse_inference(sparse_below)
         self.stage_heads = nn.ModuleList(nn.Linear(feature_width, num_classes) for _ in deepest_first if stages > 1)
+        self.unmasked_heads = nn.ModuleList(
+            nn.Linear(feature_width, num_classes) for _ in deepest_first if unmasked_heads
+        )
 
     def forward(self, images: Tensor, masks: Sequence[Tensor] | None = None) -> Prediction:
         """Classify images from the regions that the masks keep.
@@ -129,7 +135,8 @@ class AIMNetwork(Network):
 
         Returns:
             A prediction whose ``masks`` are B_l, deepest stage first; ``attribution`` is their union on the finest
-            grid; ``features`` is the fused map P; ``extras["stage_logits"]`` holds the logits of the stage classifiers.
+            grid; ``features`` is the fused map P; ``extras["stage_logits"]`` holds the logits of the stage classifiers,
+            and ``extras["unmasked_logits"]``, in training, those of the unmasked heads.
 
         Raises:
             ValueError: if there are more or fewer ``masks``, or one lies on another grid.
@@ -139,7 +146,14 @@ class AIMNetwork(Network):
             masks = self._masks(features)
         else:
             masks = [given_mask(masks, stage, len(features), feature.shape) for stage, feature in enumerate(features)]
-        sparse = [self._masked(*stage) for stage in zip(self.branches, features, masks, strict=True)]
+        unmasked: tuple[Tensor, ...] = ()
+        if self.training and self.unmasked_heads:
+            dense = [branch(feature) for branch, feature in zip(self.branches, features, strict=True)]
+            sparse = [feature * mask for feature, mask in zip(dense, masks, strict=True)]
+            pooled = [feature.detach().mean(dim=(-2, -1)) for feature in dense]
+            unmasked = tuple(head(vector) for head, vector in zip(self.unmasked_heads, pooled, strict=True))
+        else:
+            sparse = [self._masked(*stage) for stage in zip(self.branches, features, masks, strict=True)]
 
         fused = sparse[0]
         for stage in sparse[1:]:
@@ -157,7 +171,7 @@ class AIMNetwork(Network):
             masks=tuple(masks),
             interpolation="nearest",
             features=fused,
-            extras={"stage_logits": tuple(stage_logits)},
+            extras={"stage_logits": tuple(stage_logits), "unmasked_logits": unmasked},
         )
 
     def sparse_inference(self, below: float = 1.0) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ from lightning.pytorch import Trainer
 
 from maskexp.data import SyntheticBirds
 from maskexp.masking import area_loss
-from maskexp.methods import AIM
+from maskexp.methods import AIM, BottomUp, Method
 from maskexp.types import Batch, Prediction
 
 SMALL = {"backbone": "small_convnet", "weights": None, "feature_width": 16}
@@ -57,6 +59,67 @@ def test_with_one_stage_the_merged_head_is_the_stage_classifier() -> None:
 def test_impossible_area_is_refused(tau: float) -> None:
     with pytest.raises(ValueError, match=r"tau is .* must lie in \(0, 1\]"):
         AIM(tau=tau, **SMALL)
+
+
+@pytest.fixture
+def automatic() -> AIM:
+    """AIM without a target area, built, with a mask of its own on each of two stages."""
+    torch.manual_seed(0)
+    method = AIM(tau="auto", margin=0.2, area_weight=6.0, **SMALL)
+    method.trainer = Trainer(max_epochs=4, accelerator="cpu", logger=False, enable_checkpointing=False)
+    method.build(SyntheticBirds(image_size=32, train_size=8, val_size=8, test_size=8).spec)
+    return method.train()
+
+
+def test_without_a_target_areas_have_learned_weights_and_each_stage_a_reference(automatic: AIM) -> None:
+    value, label = automatic(torch.rand(4, 3, 32, 32)), torch.tensor([0, 1, 1, 0])
+    automatic.multiplier.log_weight += torch.tensor([0.5, -0.5])
+    terms = automatic.objective(value, {"label": label})  # type: ignore[typeddict-item]
+    areas = [float(mask.mean()) for mask in value.masks]
+    assert terms["loss_area"].item() == pytest.approx(math.exp(0.5) * areas[0] + math.exp(-0.5) * areas[1])
+    unmasked = sum(F.cross_entropy(logits, label).item() for logits in value.extras["unmasked_logits"])
+    assert terms["loss_unmasked"].item() == pytest.approx(unmasked)
+
+
+def test_nothing_but_the_reference_classifiers_learns_from_the_unmasked_features(automatic: AIM) -> None:
+    value = automatic(torch.rand(4, 3, 32, 32))
+    automatic.objective(value, {"label": torch.tensor([0, 1, 1, 0])})["loss_unmasked"].backward()  # type: ignore[typeddict-item]
+    learning = {name.partition(".")[0] for name, p in automatic.network.named_parameters() if p.grad is not None}
+    assert learning == {"unmasked_heads"}
+
+
+def test_an_area_weighs_no_more_than_the_annealing_allows_and_is_learned_after_it(automatic: AIM) -> None:
+    batch: Batch = {"label": torch.tensor([0, 1, 1, 0])}  # type: ignore[typeddict-item]
+    for epoch, largest in ((0, 3.0), (1, 6.0), (2, 1000.0)):
+        automatic.trainer.fit_loop.epoch_progress.current.completed = epoch
+        automatic.multiplier.log_weight.fill_(9.0)
+        automatic.objective(automatic(torch.rand(4, 3, 32, 32)), batch)
+        automatic.on_train_batch_end(None, batch, 0)
+        assert automatic.multiplier.weights.tolist() == pytest.approx([largest, largest])
+
+
+def test_a_checkpoint_keeps_the_learned_weights(automatic: AIM) -> None:
+    automatic.multiplier.log_weight += 1.0
+    assert automatic.state_dict()["multiplier.log_weight"].tolist() == [1.0, 1.0]
+    assert "multiplier.log_weight" not in AIM(**SMALL).state_dict()
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "sentence"),
+    [
+        (AIM, {"tau": "aut"}, r'tau is aut; .* or be "auto"'),
+        (AIM, {"tau": "auto", "area_weight": 0.0}, "area_weight is 0; omit it"),
+        (AIM, {"tau": "auto", "margin": 0.0}, "margin is 0.0; it must be above 0"),
+        (AIM, {"tau": 0.25, "margin": 0.1}, 'only tau "auto" keeps a margin'),
+        (BottomUp, {"tau": "auto"}, "BottomUp cannot tell what its masks cost"),
+        (BottomUp, {"tau": "aut"}, r"must lie in \(0, 1\]$"),
+    ],
+)
+def test_wishes_that_nothing_would_obey_are_refused(
+    method: type[Method], options: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        method(backbone="small_convnet", weights=None, **options)
 
 
 @pytest.mark.parametrize("name", ["merged_weight", "stage_weight"])

@@ -29,6 +29,7 @@ COMET = {"selector": "small_convnet", "selector_stride": 4}
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "ERM": ("ERM", {}),
     "AIM": ("AIM", {"anneal_fraction": 0.0}),
+    "AIM without a target": ("AIM", {"tau": "auto"}),
     "BottomUp": ("BottomUp", {"anneal_fraction": 0.0}),
     "CAD": ("CAD", {}),
     "DynConv": ("DynConv", {}),
