@@ -14,6 +14,7 @@ Example:
 
 from maskexp.methods.aim import AIM
 from maskexp.methods.base import Method
+from maskexp.methods.bcos import BCos
 from maskexp.methods.bottom_up import BottomUp
 from maskexp.methods.cad import CAD
 from maskexp.methods.checkpoint import CheckpointError
@@ -28,6 +29,7 @@ __all__ = [
     "CAD",
     "COMET",
     "ERM",
+    "BCos",
     "BottomUp",
     "CheckpointError",
     "DynConv",

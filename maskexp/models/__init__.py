@@ -11,6 +11,7 @@ Example:
 
 from maskexp.models.aim import AIMNetwork
 from maskexp.models.backbones import Backbone
+from maskexp.models.bcos import BCosNetwork
 from maskexp.models.bottom_up import BottomUpNetwork
 from maskexp.models.cad import CADNetwork
 from maskexp.models.classifier import Classifier
@@ -20,6 +21,7 @@ from maskexp.models.selector import Selector
 
 __all__ = [
     "AIMNetwork",
+    "BCosNetwork",
     "Backbone",
     "BottomUpNetwork",
     "CADNetwork",

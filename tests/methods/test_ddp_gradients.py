@@ -30,6 +30,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "ERM": ("ERM", {}),
     "AIM": ("AIM", {"anneal_fraction": 0.0}),
     "AIM without a target": ("AIM", {"tau": "auto"}),
+    "BCos": ("BCos", {}),
     "BottomUp": ("BottomUp", {"anneal_fraction": 0.0}),
     "CAD": ("CAD", {}),
     "DynConv": ("DynConv", {}),

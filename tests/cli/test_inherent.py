@@ -1,0 +1,83 @@
+"""Inherently explainable baselines through the real command: fit, test, predict, explain, resume, and bad input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskexp.cli.main import main
+from maskexp.results import RunDirectory
+from tests.cli.conftest import CPU, SMALL, Command
+from tests.cli.test_preemption import kill
+from tests.cli.test_resume import assert_same_training
+
+METHODS: dict[str, list[str]] = {
+    "BCos": ["--model=BCos", "--model.warmup_epochs=0"],
+}
+"""Flags of each method that make it small."""
+MASKED: tuple[str, ...] = ()
+"""Methods whose network has a mask."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where all runs lie, so that what is trained first is trained once."""
+    return tmp_path_factory.mktemp("inherent")
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def finished(request: pytest.FixtureRequest, folder: Path) -> tuple[str, RunDirectory]:
+    """A finished run of each method."""
+    run = RunDirectory(folder / request.param.lower())
+    assert main(["fit", *METHODS[request.param], *SMALL, f"--run_dir={run}"]) == 0
+    return request.param, run
+
+
+def test_trains_tests_predicts_and_explains(
+    finished: tuple[str, RunDirectory], maskexp: Command, tmp_path: Path
+) -> None:
+    name, run = finished
+    metrics = run.read_metrics()
+    assert {"val/acc_worst_group", "test/acc_worst_group", "test/epg", "test/pxap", "test/epg_grad_cam"} <= set(metrics)
+    assert ("test/mask_area" in metrics) == (name in MASKED)
+    assert maskexp("test", "--ckpt_path", run.checkpoints / "best.ckpt", *CPU).code == 0
+    assert run.read_metrics() == metrics
+    assert maskexp("predict", "--run_dir", run, "--ckpt_path", "best", "--save_attributions=true", *CPU).code == 0
+    assert (run.path / "predictions.csv").is_file()
+    image = tmp_path / "bird.png"
+    Image.fromarray((np.random.default_rng(0).random((40, 32, 3)) * 255).astype(np.uint8)).save(image)
+    outcome = maskexp("explain", run.checkpoints / "best.ckpt", image, "--json", "--out", tmp_path / "out")
+    assert outcome.code == 0, outcome.err
+    assert all(Path(picture).is_file() for picture in json.loads(outcome.out)["pictures"])
+
+
+@pytest.mark.slow
+def test_stopped_inside_an_epoch_and_resumed_is_bit_equal(
+    finished: tuple[str, RunDirectory], folder: Path, maskexp: Command
+) -> None:
+    name, whole = finished
+    run, flags = RunDirectory(folder / f"{name.lower()}-stopped"), [*METHODS[name], *SMALL]
+    assert maskexp("fit", *flags, f"--run_dir={run}", *kill("SIGUSR1", "batch_end", 1, 0)).code == 75
+    assert maskexp("fit", f"--run_dir={run}", "--ckpt_path=last", "--trainer.callbacks=null").code == 0
+    assert_same_training(run, whole)
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--model=BCos", "--model.backbone=convnext_tiny"], "B-cos cannot convert 'convnext_tiny', which has a layer"),
+        (["--model=BCos", "--model.weights=timm"], "timm's hub has no B-cos networks"),
+        (["--model=BCos", "--model.b=0"], "b is 0.0; it must be at least 1"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_told_in_a_sentence(flags: list[str], sentence: str, maskexp: Command, tmp_path: Path) -> None:
+    outcome = maskexp("fit", *SMALL, *flags, f"--run_dir={tmp_path / 'r'}")
+    assert outcome.code != 0
+    assert sentence in outcome.complaint
+    assert "\n" not in outcome.complaint.strip()
+    assert not (tmp_path / "r").exists()

@@ -1,0 +1,58 @@
+"""Presets of the inherently explainable baselines say what their source says, and rows differ as their names say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from maskexp.cli.main import main
+
+EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
+
+
+def composed(file: str, capsys: pytest.CaptureFixture[str], row: str | None = None) -> dict[str, Any]:
+    chosen = [] if row is None else ["--row", row]
+    assert main(["fit", "--config", str(EXPERIMENTS / file), *chosen, "--print_config"]) == 0
+    configuration: dict[str, Any] = yaml.safe_load(capsys.readouterr().out)
+    return configuration
+
+
+@pytest.mark.parametrize(
+    ("file", "method", "epochs", "arguments"),
+    [
+        (
+            "bcos/v2.yaml",
+            "BCos",
+            90,
+            {"encoding": "inverse", "objective": "bce", "b": 2.0, "gradient_clipping": 0.01, "optimizer": "adam"}
+            | {"lr": 1e-3, "backbone_lr": 1e-3, "weight_decay": 0.0, "warmup_epochs": 5.0, "schedule": "cosine"},
+        ),
+        (
+            "comet/bcos_released.yaml",
+            "BCos",
+            200,
+            {"encoding": "normalized", "objective": "cross_entropy", "gradient_clipping": 0.0, "lr": 5e-3}
+            | {"backbone_lr": 5e-3, "schedule": "multistep", "milestones": [80, 120, 160], "gamma": 0.2},
+        ),
+    ],
+)
+def test_presets(
+    file: str, method: str, epochs: int, arguments: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    configuration = composed(file, capsys)
+    assert configuration["model"]["class_path"].endswith(method)
+    assert configuration["trainer"]["max_epochs"] == epochs
+    assert {name: configuration["model"]["init_args"][name] for name in arguments} == arguments
+
+
+@pytest.mark.parametrize(
+    ("study", "row", "method"),
+    [("comet/table2_imagenet9_study.yaml", "bcos", "BCos"), ("comet/table3_study.yaml", "bcos", "BCos")],
+)
+def test_rows_of_published_baselines_can_be_run(
+    study: str, row: str, method: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert composed(study, capsys, row)["model"]["class_path"].endswith(method)
