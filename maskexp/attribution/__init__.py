@@ -17,8 +17,19 @@ Example:
 from importlib import import_module
 from pkgutil import iter_modules
 
-from maskexp.attribution.gradcam import grad_cam
-from maskexp.attribution.lime import lime_weights, paint_segments, random_designs
+from maskexp.attribution.cam import (
+    ablation_cam,
+    cam,
+    grad_cam,
+    grad_cam_plus_plus,
+    layer_cam,
+    score_cam,
+    xgrad_cam,
+)
+from maskexp.attribution.forward import report_progress
+from maskexp.attribution.gradients import input_x_gradient, integrated_gradients, smooth_grad
+from maskexp.attribution.lime import lime, lime_weights, paint_segments, random_designs
+from maskexp.attribution.perturbation import occlusion, rise
 from maskexp.attribution.registry import (
     DEFAULT_MAPS,
     AttributionMap,
@@ -28,8 +39,11 @@ from maskexp.attribution.registry import (
     attribution_names,
     map_title,
     register_attribution,
+    registered_name,
+    require_maps,
     validated_maps,
 )
+from maskexp.attribution.rollout import attention_rollout
 from maskexp.attribution.segments import Patches, Quickshift, Segmenter, Slic, create_segmenter
 
 __all__ = [
@@ -40,17 +54,33 @@ __all__ = [
     "Quickshift",
     "Segmenter",
     "Slic",
+    "ablation_cam",
     "add_attributions",
+    "attention_rollout",
     "attribution_map",
     "attribution_names",
+    "cam",
     "create_segmenter",
     "grad_cam",
+    "grad_cam_plus_plus",
+    "input_x_gradient",
+    "integrated_gradients",
+    "layer_cam",
+    "lime",
     "lime_weights",
     "map_title",
+    "occlusion",
     "paint_segments",
     "random_designs",
     "register_attribution",
+    "registered_name",
+    "report_progress",
+    "require_maps",
+    "rise",
+    "score_cam",
+    "smooth_grad",
     "validated_maps",
+    "xgrad_cam",
 ]
 
 for _module in sorted(iter_modules(__path__), key=lambda module: module.name):

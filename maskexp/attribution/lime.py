@@ -8,12 +8,87 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from maskexp.attribution.segments import segment_counts
-from maskexp.masking.inputs import InputMasking
+from maskexp.attribution.forward import in_batches, logits_of
+from maskexp.attribution.registry import register_attribution
+from maskexp.attribution.segments import create_segmenter, segment_counts
+from maskexp.masking.inputs import Fill, InputMasking
 from maskexp.metrics.functional.inputs import real_dtype
-from maskexp.types import Prediction
 
-__all__ = ["lime_weights", "paint_segments", "random_designs"]
+__all__ = ["SegmentMean", "lime", "lime_weights", "paint_segments", "random_designs"]
+
+
+def check_segments(_: Any, segments: str = "quickshift", **__: Any) -> None:
+    """Refuse segments that are unknown or need what is not installed.
+
+    Raises:
+        ValueError: if they are unknown.
+        ModuleNotFoundError: if they need scikit-image, and that is missing.
+    """
+    create_segmenter(segments)
+
+
+@register_attribution("lime", title="LIME", scale="positive", check=check_segments)
+def lime(
+    network: Any,
+    images: Tensor,
+    target: Tensor,
+    features: Tensor | None = None,
+    *,
+    hiding: InputMasking | None = None,
+    segments: str = "quickshift",
+    samples: int = 1000,
+    seed: int = 0,
+    batch_size: int | None = None,
+) -> Tensor:
+    """Return the weight of each segment in LIME's linear model, painted over it.
+
+    Args:
+        network: any classifier in evaluation mode.
+        images: ``(B, C, H, W)`` float, as the network takes them.
+        target: ``(B,)`` int64 class to explain.
+        features: not used.
+        hiding: how hidden segments are hidden; None: each in its own mean colour, as the package ``lime`` does.
+        segments: by name (:func:`~maskexp.attribution.segments.create_segmenter`; LIME: ``quickshift``, which needs
+            scikit-image; ``patches16`` does not).
+        samples: perturbations of each image (LIME: 1000).
+        seed: of the perturbations, which depend on it and on the number of segments alone.
+        batch_size: perturbed images at once; the largest batch that fits if None.
+
+    Returns:
+        ``(B, 1, H, W)`` float32, of either sign; an image that is a single segment has a constant map.
+
+    Source:
+        Ribeiro et al., "Why Should I Trust You?", KDD 2016; see :func:`lime_weights`.
+    """
+    labels, drawn = create_segmenter(segments)(images), torch.zeros(1, dtype=torch.int64)
+    maps = []
+    for i in range(len(images)):
+        image, own, chosen = images[i : i + 1], labels[i : i + 1], target[i : i + 1]
+        hide = SegmentMean(image, own) if hiding is None else hiding
+        designs = random_designs(segment_counts(own), samples, drawn, seed)
+        weights = lime_weights(network, image, own, hide, chosen, designs=designs, batch_size=batch_size)
+        maps.append(paint_segments(weights, own).float())
+    return torch.cat(maps)
+
+
+class SegmentMean(Fill):
+    """Paint each hidden segment of one image in its own mean colour.
+
+    Args:
+        image: ``(1, C, H, W)``; images that are shown later are copies of it.
+        segments: ``(1, H, W)`` int64.
+    """
+
+    def __init__(self, image: Tensor, segments: Tensor) -> None:
+        flat, channels = segments.flatten(), image.shape[1]
+        count = int(flat.max()) + 1
+        sums = image.new_zeros(channels, count).index_add_(1, flat, image[0].flatten(1))
+        means = sums / torch.bincount(flat, minlength=count)
+        self.colours = means[:, flat].view(image.shape)
+
+    def fill(self, images: Tensor, visible: Tensor) -> Tensor:
+        """Return the images with the mean colours where hidden."""
+        return torch.where(visible, images, self.colours)
 
 
 @torch.no_grad()
@@ -29,7 +104,7 @@ def lime_weights(
     seed: int = 0,
     kernel_width: float = 0.25,
     alpha: float = 1.0,
-    batch_size: int = 64,
+    batch_size: int | None = None,
 ) -> Tensor:
     r"""Explain predictions by weights of segments (LIME for images).
 
@@ -52,7 +127,7 @@ def lime_weights(
         seed: of the draw, if ``designs`` is None. The n-th image of a batch takes the n-th draw.
         kernel_width: of the weights (LIME: 0.25).
         alpha: strength of the ridge penalty (LIME: 1).
-        batch_size: perturbed images that go through the network at once.
+        batch_size: perturbed images that go through the network at once; the largest batch that fits if None.
 
     Returns:
         ``(B, S)`` weights in float64 on the CPU, S the largest number of segments; 0 for segments that an image does
@@ -73,7 +148,7 @@ def lime_weights(
     _check(images, segments, counts, designs)
     if target is None:
         everything = torch.ones_like(segments, dtype=torch.bool)[:, None]
-        target = _logits(hiding(network, images, everything)).argmax(dim=1)
+        target = logits_of(hiding(network, images, everything)).argmax(dim=1)
     scores = torch.stack(
         [
             _probabilities(network, images[i], segments[i], hiding, int(target[i]), designs[i], batch_size)
@@ -121,15 +196,20 @@ def _probabilities(
     hiding: InputMasking,
     target: int,
     design: Tensor,
-    batch_size: int,
+    batch_size: int | None,
 ) -> Tensor:
     """Return the probability of the target ``(N,)`` for each row of a design ``(N, S)``."""
-    chunks = []
-    for rows in torch.split(design.to(image.device), batch_size):
-        visible = rows[:, segments][:, None]
-        perturbed = image.expand(len(rows), -1, -1, -1)
-        chunks.append(_logits(hiding(network, perturbed, visible)).float().softmax(dim=1)[:, target])
-    return torch.cat(chunks)
+    found = torch.zeros(len(design), device=image.device)
+    design = design.to(image.device)
+
+    @torch.inference_mode()
+    def run(start: int, stop: int) -> None:
+        visible = design[start:stop][:, segments][:, None]
+        perturbed = image.expand(len(visible), -1, -1, -1)
+        found[start:stop] = logits_of(hiding(network, perturbed, visible)).softmax(dim=1)[:, target]
+
+    in_batches(run, len(design), network, image[None], batch_size, "lime")
+    return found
 
 
 def _weighted_ridge(designs: Tensor, scores: Tensor, counts: Tensor, kernel_width: float, alpha: float) -> Tensor:
@@ -142,11 +222,6 @@ def _weighted_ridge(designs: Tensor, scores: Tensor, counts: Tensor, kernel_widt
     gram = rows.mT @ (importance * rows) + alpha * torch.eye(rows.shape[2], dtype=rows.dtype)
     weights: Tensor = torch.linalg.solve(gram, rows.mT @ (importance * targets))
     return weights[..., 0]
-
-
-def _logits(output: Any) -> Tensor:
-    logits: Tensor = output.logits if isinstance(output, Prediction) else output
-    return logits
 
 
 def _check(images: Tensor, segments: Tensor, counts: Tensor, designs: Tensor) -> None:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 import warnings
 
 from lightning.pytorch.utilities import rank_zero_only
 
-__all__ = ["note", "silence"]
+__all__ = ["ProgressNotes", "note", "silence"]
+
+FIRST_NOTE, NEXT_NOTES = 10.0, 30.0
+"""Seconds after which a map is said to take long, and between what is said then."""
 
 
 def silence() -> None:
@@ -30,6 +34,32 @@ def silence() -> None:
 def note(text: str) -> None:
     """Say something on stderr, from the first rank only."""
     sys.stderr.write(f"maskexp: {text}\n")
+
+
+class ProgressNotes:
+    """Say how far the maps of a batch are, if they take long: after 10 s, then every 30 s.
+
+    Lines rather than a bar, which stand in the log of a job too, and above the trainer's own bar.
+    """
+
+    def __init__(self) -> None:
+        self._of: tuple[str, int] | None = None
+        self._begin = self._due = 0.0
+        self._first = 0
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Take note of a map, the forward passes that are done and their total."""
+        now = time.monotonic()
+        if self._of != (what, total) or done <= self._first:
+            self._of, self._begin, self._due, self._first = (what, total), now, now + FIRST_NOTE, done
+        elif now >= self._due and done < total:
+            self._due = now + NEXT_NOTES
+            left = (now - self._begin) / (done - self._first) * (total - done)
+            note(f"{what}: {done} of {total} forward passes for this batch, about {_duration(left)} left")
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
 def _is_no_advertisement(record: logging.LogRecord) -> bool:

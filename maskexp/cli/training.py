@@ -19,6 +19,7 @@ from lightning.pytorch.utilities import rank_zero_only
 import maskexp.data
 import maskexp.evaluation
 import maskexp.methods
+from maskexp.attribution import DEFAULT_MAPS, report_progress, validated_maps
 from maskexp.callbacks import (
     Evaluator,
     Gallery,
@@ -43,10 +44,10 @@ from maskexp.cli.parser_errors import explain_parser_error, missing_value
 from maskexp.cli.pretraining import train_first
 from maskexp.cli.print_config import asks_for_configuration, with_sources_printed
 from maskexp.cli.spellings import completed_classes, plain_spellings, with_whole_numbers
-from maskexp.cli.terminal import note, silence
+from maskexp.cli.terminal import ProgressNotes, note, silence
 from maskexp.cli.trust import trusted
 from maskexp.data import ImageDataModule
-from maskexp.evaluation import Chart, Evaluation, StandardMetrics
+from maskexp.evaluation import Chart, Evaluation, Fidelity, Localization, StandardMetrics
 from maskexp.methods import Method
 from maskexp.process import RESTART, Interruption, defer_interruption, first_process, interruptible
 from maskexp.results import RunDirectory, RunRecorder, print_summary, write_charts, write_table
@@ -185,6 +186,13 @@ class TrainingCLI(AdaptedCLI):
             default=[],
             help="What a test asks beyond the standard metrics, by name, e.g. [Localization, Fidelity].",
         )
+        parser.add_argument(
+            "--maps",
+            type=list[str],
+            default=[],
+            help="Attribution maps that a test judges, by name, e.g. [own, grad_cam, rise]: by every evaluation that "
+            "names none of its own, or by Localization and Fidelity if no evaluation is named.",
+        )
         parser.add_class_arguments(KeepCheckpoints, "selection", skip={"directory"}, instantiate=False)
         parser.add_class_arguments(Gallery, "gallery", skip={"directory"}, instantiate=False)
         parser.add_class_arguments(PredictionWriter, None, skip={"directory"}, instantiate=False)
@@ -201,6 +209,7 @@ class TrainingCLI(AdaptedCLI):
             keys = self.known_keys(self.verb)
             sentence = explain_parser_error(str(error), keys, choices(), self.configuration)
             raise CommandError(sentence) from error
+        self._hand_out_maps()
         if (key := first_nan(self.settings.as_dict())) is not None:
             raise CommandError(f"{key} is NaN, but has to be a number")
         for section in ("model", "data"):
@@ -217,6 +226,23 @@ class TrainingCLI(AdaptedCLI):
             raise CommandError(
                 f"trainer.strategy {strategy} trains in processes whose weights and numbers do not come back to this "
                 "one; choose ddp"
+            )
+
+    def _hand_out_maps(self) -> None:
+        """Give the maps of the command to every evaluation of maps that has its default ones."""
+        if not self.settings.maps:
+            return
+        validated_maps(self.settings.maps)
+        takers = 0
+        for evaluation in self.settings.evaluations:
+            arguments = evaluation.get("init_args") or {}
+            takers += "maps" in arguments
+            if list(arguments.get("maps") or ()) == list(DEFAULT_MAPS):
+                evaluation.init_args.maps = list(self.settings.maps)
+        if self.settings.evaluations and not takers:
+            names = ", ".join(short_name(each.class_path) for each in self.settings.evaluations)
+            raise CommandError(
+                f"--maps says which maps are judged, and {names} judges none; add Localization or Fidelity"
             )
 
     # --- set-up --------------------------------------------------------------------------------------------------
@@ -282,7 +308,7 @@ class TrainingCLI(AdaptedCLI):
 
     def _callbacks(self) -> list[Callback]:
         # First: what cannot be evaluated is refused before anything is recorded.
-        self.evaluator = Evaluator(self.instantiated("evaluations"))
+        self.evaluator = Evaluator(self._evaluations())
         callbacks: list[Callback] = [self.evaluator, self.recorder, self.keeper]
         if self.verb == "predict":
             save = self.settings.save_attributions
@@ -294,6 +320,15 @@ class TrainingCLI(AdaptedCLI):
         # Last: what the others draw is before the seed of the next step.
         leave = LeaveWhenAsked(self.keeper, self.settings.checkpoint_every)
         return [*callbacks, SeedSteps(self.recorder.seed), leave]
+
+    def _evaluations(self) -> list[Evaluation]:
+        """Return what is asked beyond the standard metrics."""
+        evaluations: list[Evaluation] = self.instantiated("evaluations")
+        if not self.settings.maps or evaluations:
+            return evaluations
+        maps = list(self.settings.maps)
+        known = cast(ImageDataModule, self.datamodule).spec.foreground != "none"
+        return [*([Localization(maps=maps)] if known else []), Fidelity(maps=maps)]
 
     # --- running -------------------------------------------------------------------------------------------------
 
@@ -399,7 +434,10 @@ class TrainingCLI(AdaptedCLI):
         metrics: dict[str, float] = {}
         for stage in stages:
             measure = getattr(self.trainer, stage)
-            measure(self.model, datamodule=self.datamodule, ckpt_path=str(checkpoint), verbose=False, weights_only=True)
+            with report_progress(ProgressNotes()):
+                measure(
+                    self.model, datamodule=self.datamodule, ckpt_path=str(checkpoint), verbose=False, weights_only=True
+                )
             metrics |= self.recorder.record_measurement(self.trainer, stage, self._facts(checkpoint)) or {}
         self._draw(self.evaluator.charts)
         return metrics

@@ -30,13 +30,8 @@ def maps_of(
         every: return the maps of rows of the split that are a multiple of this.
 
     Raises:
-        ValueError: if the prediction has no features to compute a map from.
+        ValueError: if the network has no features to compute a map from that needs them.
     """
-    missing = [name for name in maps if name not in prediction.attributions]
-    if missing and prediction.features is None:
-        raise ValueError(
-            f"the prediction has no {' or '.join(missing)}; the network has to return its last spatial features"
-        )
     explained = prediction if every == 1 else _rows(prediction, batch["index"] % every == 0)
     chosen = every_nth(batch, every)
     add_attributions(explained, classifier.network, chosen["image"], chosen["label"], maps)

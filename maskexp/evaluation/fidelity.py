@@ -12,7 +12,7 @@ from maskexp.evaluation.base import Chart
 from maskexp.evaluation.keys import ResultKey
 from maskexp.evaluation.pixel_perturbation import PATHS, Path, Perturbation, PixelPerturbation, asked_part
 from maskexp.masking.inputs import create_input_maskings
-from maskexp.metrics import PixelFidelity
+from maskexp.metrics import ConstantMaps, PixelFidelity
 from maskexp.metrics.functional.pixel_fidelity import Protocol, validated_protocol
 from maskexp.metrics.functional.pixel_selection import Classify, share_name, validated_shares
 from maskexp.models.network import Network
@@ -29,7 +29,7 @@ class Fidelity(PixelPerturbation):
     Keys are ``fidelity/<hiding>/<path>/<percent>`` for the method's own attribution, ``…_<map>`` for the other maps and
     ``…_random`` for random pixels. Lower is better where pixels are removed, *compared with the random ones*: a
     classifier that fails on any perturbed image has a low accuracy for every map. ``fidelity/<path>/00`` is the
-    accuracy with nothing hidden.
+    accuracy with nothing hidden, and ``fidelity/constant_maps`` how many maps name no pixel before another.
 
     The path ``predictor`` shows the perturbed image to the deciding part alone
     (:attr:`~maskexp.models.network.Network.plain_predictor`), as the released code of COMET does: for a network whose
@@ -71,6 +71,7 @@ class Fidelity(PixelPerturbation):
         super().__init__(perturbations, maps, paths, every, seed, target="label")
         self.shares = validated_shares(shares)
         self.whole = nn.ModuleDict()
+        self.constant = nn.ModuleDict()
 
     def create_metric(self, kind: str) -> PixelFidelity:
         """Return the accuracy at each share."""
@@ -80,16 +81,19 @@ class Fidelity(PixelPerturbation):
         """Create the metrics; no foreground is needed."""
         super().prepare(spec, network)
         self.whole = nn.ModuleDict({path: PixelFidelity((0.0,)) for path in self.counted_paths})
+        self.constant = nn.ModuleDict({name: ConstantMaps() for name in self.maps})
 
     def count_more(self, network: Network, batch: Batch, maps: dict[str, Tensor], decided: Tensor) -> None:
-        """Count the whole images; without a share the order of the pixels does not matter."""
+        """Count the whole images, where the order of the pixels does not matter, and maps that have no order."""
+        for name, attribution in maps.items():
+            cast(ConstantMaps, self.constant[name]).update(attribution)
         order = next(iter(maps.values()))
         for path in self.counted_paths:
             whole = cast(PixelFidelity, self.whole[path])
             whole.update(_on_whole_images(asked_part(path, network)), batch["image"], order, batch["label"])
 
     def compute(self) -> dict[ResultKey, Tensor]:
-        """Return ``fidelity/<path>/00`` and ``fidelity/<hiding>/<path>/<percent>`` of each map."""
+        """Return ``fidelity/<path>/00``, ``fidelity/<hiding>/<path>/<percent>`` and the constant maps of each map."""
         values = {
             ResultKey("fidelity", f"{path}/00"): next(iter(cast(PixelFidelity, self.whole[counted]).compute().values()))
             for path, counted in self.counted.items()
@@ -99,7 +103,8 @@ class Fidelity(PixelPerturbation):
                 for perturbation in self.perturbations:
                     if perturbation.hiding == hiding:
                         values |= self._accuracies(perturbation, path)
-        return values
+        counts = {name: cast(ConstantMaps, self.constant[name]).compute() for name in self.maps}
+        return values | {ResultKey("fidelity", "constant_maps", name): count for name, count in counts.items()}
 
     def chart_of(self, perturbation: Perturbation, path: Path) -> Chart:
         """Return the accuracy over the share of pixels."""

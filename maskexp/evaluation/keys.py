@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from maskexp.attribution import attribution_names
@@ -10,6 +11,8 @@ from maskexp.types import OWN
 
 __all__ = ["ResultKey", "judged_maps"]
 
+_SETTINGS = re.compile(r"(:[a-z_]+=[^:/]+)+$")
+
 
 class ResultKey(NamedTuple):
     """What a number is the answer to.
@@ -17,8 +20,8 @@ class ResultKey(NamedTuple):
     Attributes:
         evaluation: e.g. ``localization``; empty for what is measured on every split.
         metric: e.g. ``epg`` or, with what it depends on, ``grey/pipeline/05``.
-        attribution: name of the map that was judged: the method's ``own``, a registered one or a control; ``own`` too
-            where no map is judged.
+        attribution: name of the map that was judged: the method's ``own``, a registered one, with its settings if it
+            has some, or a control; ``own`` too where no map is judged.
 
     Example:
         >>> str(ResultKey("localization", "epg", "grad_cam"))
@@ -47,9 +50,13 @@ class ResultKey(NamedTuple):
         evaluation, slash, metric = name.partition("/")
         if not slash:
             evaluation, metric = "", name
-        endings = [judged for judged in judged_maps() if metric.endswith(f"_{judged}")]
-        attribution = max(endings, key=len, default=OWN)
-        return cls(evaluation, metric.removesuffix(f"_{attribution}") if endings else metric, attribution)
+        settings = _SETTINGS.search(metric)
+        plain = metric if settings is None else metric[: settings.start()]
+        endings = [judged for judged in judged_maps() if plain.endswith(f"_{judged}")]
+        if not endings:
+            return cls(evaluation, metric)
+        attribution = max(endings, key=len)
+        return cls(evaluation, plain.removesuffix(f"_{attribution}"), attribution + metric[len(plain) :])
 
 
 def judged_maps() -> tuple[str, ...]:

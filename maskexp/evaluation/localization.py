@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from maskexp.attribution import DEFAULT_MAPS, map_title, validated_maps
+from maskexp.attribution import DEFAULT_MAPS, map_title, require_maps, validated_maps
 from maskexp.evaluation.attributions import maps_of, require_foreground
 from maskexp.evaluation.base import Chart, Evaluation, ExplainableClassifier
 from maskexp.evaluation.keys import ResultKey
 from maskexp.metrics import (
     CONTROLS,
+    ConstantMaps,
     EnergyPointingGame,
     IoUCurve,
     LegacyCometAveragePrecision,
@@ -68,7 +69,7 @@ class Localization(_JudgedMaps):
 
     Keys are ``localization/<metric>`` for the method's own attribution, ``…_<map>`` for the other maps, and
     ``…_random``, ``…_centred_gaussian``, ``…_constant`` and ``…_ground_truth`` for the controls, without which none of
-    the numbers can be read. The metrics, higher is better for all, are
+    the numbers can be read. The metrics, higher is better for all but the numbers of maps, are
 
     * ``epg``: energy pointing game;
     * ``pxap``: pixel average precision, pooled, 1000 bins; ``pxap_fine`` with 65536; ``pxap_image``, the mean over
@@ -77,6 +78,7 @@ class Localization(_JudgedMaps):
       *validation* split, ``iou_threshold``. On a split for which no threshold has been chosen, which is the validation
       split itself, these are ``iou_best`` and ``iou_best_threshold`` instead;
     * ``pointing_game`` and ``pointing_game_class_mean``;
+    * ``constant_maps``: how many maps have the same value everywhere, zeros for instance, and say nothing;
     * with ``boxes``: ``max_box_acc`` (V1), ``max_box_acc_v2`` and its parts at IoU 0.3, 0.5 and 0.7.
 
     ``localization/images`` is how many images have a foreground. What COMET's released code calls by the names of two
@@ -108,6 +110,7 @@ class Localization(_JudgedMaps):
     def prepare(self, spec: DataSpec, network: Network) -> None:
         """Create the metrics; thresholds that were chosen on the validation split are kept."""
         require_foreground(spec, "Localization")
+        require_maps(network, self.explaining)
 
         def make(name: str) -> dict[str, Metric]:
             metrics: dict[str, Metric] = {
@@ -118,6 +121,7 @@ class Localization(_JudgedMaps):
                 "pxap_minmax": PixelAveragePrecision(normalize=True),
                 "iou": IoUCurve(),
                 "pointing_game": PointingGame(spec.num_classes, tolerance=self.tolerance),
+                "constant_maps": ConstantMaps(),
             }
             boxes: dict[str, Metric] = {"max_box_acc": MaxBoxAccuracy("v1"), "max_box_acc_v2": MaxBoxAccuracy("v2")}
             return metrics | (boxes if self.boxes else {})
@@ -200,6 +204,7 @@ class LegacyCometLocalization(_JudgedMaps):
     def prepare(self, spec: DataSpec, network: Network) -> None:
         """Create the metrics."""
         require_foreground(spec, "LegacyCometLocalization")
+        require_maps(network, self.explaining)
         self.create(
             lambda name: {
                 f"pxap_{self.edges}": LegacyCometAveragePrecision(self.edges),

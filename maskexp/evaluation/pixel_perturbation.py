@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from maskexp.attribution import map_title, validated_maps
+from maskexp.attribution import map_title, require_maps, validated_maps
 from maskexp.evaluation.attributions import maps_of
 from maskexp.evaluation.base import Chart, Evaluation, ExplainableClassifier
 from maskexp.evaluation.keys import ResultKey
@@ -107,6 +107,7 @@ class PixelPerturbation(Evaluation):
 
     def prepare(self, spec: DataSpec, network: Network) -> None:
         """Create the metrics; no foreground is needed. Both paths are one for a network without a deciding part."""
+        require_maps(network, self.explaining)
         same = network.plain_predictor is network
         self.counted = {path: self.paths[0] if same else path for path in self.paths}
         self.metrics = nn.ModuleDict(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from maskexp.attribution import DEFAULT_MAPS, validated_maps
+from maskexp.attribution import DEFAULT_MAPS, require_maps, validated_maps
 from maskexp.evaluation.attributions import image_size, maps_of
 from maskexp.evaluation.base import Evaluation, ExplainableClassifier
 from maskexp.evaluation.imagenet9_variants import ImageNet9Variants
@@ -46,8 +46,9 @@ class _Robustness(Evaluation):
         self.accuracy: Metric = GroupAccuracy(0)
         self.precision = nn.ModuleDict()
 
-    def create(self, spec: DataSpec) -> None:
-        """Create the metrics; refuse to compare with foregrounds that are not there."""
+    def create(self, spec: DataSpec, network: Network) -> None:
+        """Create the metrics; refuse to compare with foregrounds that are not there, or maps that cannot be."""
+        require_maps(network, self.explaining)
         if "ground_truth" in self.against and spec.foreground == "none":
             name = type(self).__name__
             raise ValueError(
@@ -143,7 +144,7 @@ class NoiseRobustness(_Robustness):
 
     def prepare(self, spec: DataSpec, network: Network) -> None:
         """Create the metrics; refuse to compare with foregrounds that are not there."""
-        self.create(spec)
+        self.create(spec, network)
 
     @torch.no_grad()
     def update(self, classifier: ExplainableClassifier, batch: Batch, prediction: Prediction) -> None:
@@ -197,7 +198,7 @@ class BackgroundRobustness(_Robustness):
     def prepare(self, spec: DataSpec, network: Network) -> None:
         """Look the variants up and create the metrics; refuse any data but ImageNet-9."""
         self.variants = ImageNet9Variants(self.root, spec, "BackgroundRobustness", ("original", self.variant))
-        self.create(spec)
+        self.create(spec, network)
 
     @torch.no_grad()
     def update(self, classifier: ExplainableClassifier, batch: Batch, prediction: Prediction) -> None:

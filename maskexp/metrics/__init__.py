@@ -7,6 +7,7 @@ only with ``compute_groups=False``: its default merges metrics whose states happ
 from __future__ import annotations
 
 from maskexp.metrics.bg_gap import BGGap
+from maskexp.metrics.constant_maps import ConstantMaps
 from maskexp.metrics.controls import CONTROLS, control_attribution
 from maskexp.metrics.energy_pointing_game import EnergyPointingGame
 from maskexp.metrics.group_accuracy import GroupAccuracy
@@ -26,6 +27,7 @@ __all__ = [
     "CONTROLS",
     "BGGap",
     "Comprehensiveness",
+    "ConstantMaps",
     "EnergyPointingGame",
     "GroupAccuracy",
     "InsertionDeletion",

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
-from maskexp.attribution import attribution_names, map_title
+from maskexp.attribution import attribution_names, map_title, registered_name
 from maskexp.evaluation.keys import ResultKey, judged_maps
 from maskexp.files import atomic_write
 from maskexp.types import OWN
@@ -105,7 +105,9 @@ def tabulate(metrics: Mapping[str, float | None]) -> list[list[str]]:
         if key.evaluation and key.attribution != OWN and own in names:
             folded.setdefault(own, {})[key.attribution] = name
     hidden = {name for found in folded.values() for name in found.values()}
-    others = [judged for judged in judged_maps() if any(judged in found for found in folded.values())]
+    present = dict.fromkeys(judged for found in folded.values() for judged in found)
+    order = judged_maps()
+    others = sorted(present, key=lambda judged: order.index(registered_name(judged)))
     rows = [["metric", *stages, *others]]
     for name in names:
         if name not in hidden and not name.startswith("n_group/") and name not in COUNTED.values():
@@ -117,7 +119,7 @@ def tabulate(metrics: Mapping[str, float | None]) -> list[list[str]]:
 
 
 def _heading(name: str) -> str:
-    return map_title(name) if name in attribution_names() else name
+    return map_title(name) if registered_name(name) in attribution_names() else name
 
 
 def _cell(metrics: Mapping[str, float | None], stage: str, name: str) -> str:

@@ -10,14 +10,15 @@ from maskexp.attribution import (
     add_attributions,
     attribution_map,
     attribution_names,
-    grad_cam,
     map_title,
     register_attribution,
     registry,
+    require_maps,
     validated_maps,
 )
 from maskexp.evaluation import Fidelity, LegacyCometLocalization, Localization, NoiseRobustness
 from maskexp.evaluation.keys import ResultKey
+from maskexp.masking.inputs import Black, InputMasking
 from maskexp.results.summary import tabulate
 from maskexp.types import Prediction
 from tests.evaluation.doubles import Explained, answers, noisy, spec
@@ -87,14 +88,86 @@ def test_the_own_map_is_grad_cam_where_a_network_has_no_masks() -> None:
 
 
 def test_names_are_known_and_unknown_ones_have_a_suggestion() -> None:
-    assert attribution_map("grad_cam") is grad_cam
     assert "grad_cam" in attribution_names()
     with pytest.raises(ValueError, match=r"no map called 'gradcam'; did you mean 'grad_cam'\?"):
         Localization(maps=["own", "gradcam"])
-    with pytest.raises(ValueError, match="maps are a list of at least one of own, grad_cam"):
+    with pytest.raises(ValueError, match="maps are a list of at least one of own, cam, grad_cam"):
         Fidelity(maps=[])
     with pytest.raises(ValueError, match="maps are a list"):
         validated_maps("own")
+
+
+def test_the_maps_of_the_papers_are_all_there() -> None:
+    assert {
+        *("cam", "grad_cam", "grad_cam_plus_plus", "score_cam", "xgrad_cam", "layer_cam", "ablation_cam"),
+        *("integrated_gradients", "smooth_grad", "input_x_gradient", "occlusion", "rise", "lime", "attention_rollout"),
+    } <= set(attribution_names())
+
+
+def test_values_become_maps_between_0_and_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_MAPS", dict(registry._MAPS))
+    monkeypatch.setattr(registry, "_TITLES", dict(registry._TITLES))
+    values = torch.tensor([[-1.0, 0.0, 3.0], [2.0, 2.0, 2.0], [-4.0, -2.0, -4.0], [0.0, 0.0, 0.0]])[:, None, None]
+    for scale, expected in (
+        ("positive", [[0, 0, 1], [1, 1, 1], [0, 0, 0], [0, 0, 0]]),
+        ("min_max", [[0, 0.25, 1], [0, 0, 0], [0, 1, 0], [0, 0, 0]]),
+    ):
+        register_attribution(f"four_{scale}", scale=scale)(lambda *_: values)
+        found = attribution_map(f"four_{scale}")(None, values, values)
+        torch.testing.assert_close(found, torch.tensor(expected).float()[:, None, None])
+
+
+def test_a_name_may_carry_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_MAPS", dict(registry._MAPS))
+    monkeypatch.setattr(registry, "_TITLES", dict(registry._TITLES))
+    seen: list[tuple[object, ...]] = []
+
+    @register_attribution("settled")
+    def compute(
+        network: object,
+        images: Tensor,
+        target: Tensor,
+        features: Tensor | None = None,
+        *,
+        hiding: InputMasking | None = None,
+        share: float = 0.5,
+        count: int | None = None,
+        layer: str | None = None,
+    ) -> Tensor:
+        seen.append((hiding, share, count, layer))
+        return images
+
+    maps = validated_maps(["settled", "settled:hiding=black:share=0.25:count=3:layer=a.b"])
+    for name in maps:
+        attribution_map(name)(None, torch.zeros(1), torch.zeros(1))
+    assert seen == [(None, 0.5, None, None), (Black(), 0.25, 3, "a.b")]
+    assert map_title(maps[1]) == "settled (hiding=black, share=0.25, count=3, layer=a.b)"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("rise:mask=5", r"the map rise has no setting 'mask'; did you mean 'masks'\?"),
+        ("rise:masks", r"the map rise has no setting in 'masks', which lacks a =; did you mean 'masks'\?"),
+        ("rise:masks=many", "the setting masks of the map rise is 'many'; it has to be a whole number greater than 0"),
+        ("rise:masks=0", "greater than 0"),
+        ("rise:hiding=lyer", "there is no way of hiding called 'lyer'; choose black, grey"),
+        ("ris", r"there is no map called 'ris'; did you mean 'rise'\?"),
+        ("attention_rollout:heads=3", "no setting 'heads'; it has none"),
+        (3, "a map is named by a string, not 3"),
+    ],
+)
+def test_names_and_settings_that_are_misspelt_or_impossible_are_refused_at_the_start(name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Fidelity(maps=["own", name])
+
+
+def test_a_network_that_a_map_cannot_explain_is_refused_before_any_image_is_seen() -> None:
+    for evaluation in (Localization, Fidelity, NoiseRobustness, LegacyCometLocalization):
+        with pytest.raises(ValueError, match="attention_rollout follows the attention of a vision transformer"):
+            evaluation(maps=["attention_rollout"]).prepare(spec(), Explained().network)
+    with pytest.raises(ValueError, match="has no layer 'layer4'"):
+        require_maps(Explained().network, ["own", "grad_cam:layer=layer4"])
 
 
 @pytest.mark.parametrize(
@@ -121,6 +194,8 @@ def test_names_that_are_taken_or_no_words_are_refused(name: str, message: str) -
             ResultKey("localization", "iou_best_threshold", "ground_truth"),
             "localization/iou_best_threshold_ground_truth",
         ),
+        (ResultKey("localization", "epg", "rise:masks=50"), "localization/epg_rise:masks=50"),
+        (ResultKey("", "acc_group/a:b/c_d:e"), "acc_group/a:b/c_d:e"),
         (ResultKey("insertion", "blur/predictor", "random"), "insertion/blur/predictor_random"),
     ],
 )

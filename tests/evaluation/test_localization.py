@@ -7,12 +7,13 @@ import importlib
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from maskexp.evaluation import LegacyCometLocalization, Localization
 from maskexp.metrics import CONTROLS, control_attribution
 from maskexp.metrics.functional import max_box_accuracy
-from maskexp.types import Batch, Prediction
-from tests.evaluation.doubles import Explained, answers, count, named, noisy, spec
+from maskexp.types import Prediction
+from tests.evaluation.doubles import ColourMeans, Explained, answers, count, named, noisy, spec
 from tests.metrics.cases import (
     loop_epg,
     loop_iou_at,
@@ -67,9 +68,19 @@ def test_every_metric_of_every_map_is_its_definition(judged: str) -> None:
     assert values["localization/images"] == 5
 
 
+def test_maps_that_are_the_same_everywhere_are_counted() -> None:
+    values = answers(Localization(), WHOLE)
+    for judged, attribution in maps().items():
+        constant = sum(float(np.ptp(image)) == 0 for image in attribution)
+        assert values[f"localization/constant_maps{ending(judged)}"] == constant
+    assert values["localization/constant_maps_constant"] == 7
+
+
 def test_ground_truth_is_the_best_that_can_be() -> None:
     values = answers(Localization(), WHOLE)
-    best = [value for name, value in values.items() if name.endswith("_ground_truth") and "threshold" not in name]
+    counts = ("threshold", "constant_maps")
+    names = [name for name in values if name.endswith("_ground_truth") and not any(each in name for each in counts)]
+    best = [values[name] for name in names]
     assert len(best) == 9
     assert [value for value in best if value < 0.99] == []
 
@@ -137,12 +148,21 @@ def test_foregrounds_have_to_be_there(evaluation: type[Localization]) -> None:
         answers(evaluation(), [[3]])
 
 
-def test_predictions_without_a_map_are_refused() -> None:
-    evaluation, classifier = Localization(), Explained()
+class WithoutFeatures(ColourMeans):
+    """Says nothing about where it looked."""
+
+    def forward(self, images: Tensor) -> Prediction:
+        return Prediction(self.classify(images))
+
+
+def test_a_network_without_features_is_judged_by_maps_that_ask_for_none() -> None:
+    classifier, batch = Explained(WithoutFeatures()), noisy()
+    values = answers(Localization(maps=["rise:masks=8"]), WHOLE, classifier.network)
+    assert "localization/epg_rise:masks=8" in values
+    evaluation = Localization()
     evaluation.prepare(spec(), classifier.network)
-    batch: Batch = noisy()
-    with pytest.raises(ValueError, match="the prediction has no own or grad_cam; the network has to return"):
-        evaluation.update(classifier, batch, Prediction(torch.zeros(7, 3)))
+    with pytest.raises(ValueError, match=r"WithoutFeatures returns no last spatial features.*such as rise"):
+        evaluation.update(classifier, batch, classifier(batch["image"]))
 
 
 def test_bad_arguments_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

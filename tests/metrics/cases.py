@@ -18,6 +18,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from maskexp.metrics import (
+    ConstantMaps,
     EnergyPointingGame,
     GroupAccuracy,
     IoUAtThreshold,
@@ -55,6 +56,9 @@ def cases() -> dict[str, Case]:
         "epg": Case(EnergyPointingGame, (signed, foreground, present), loop_epg(defined_only=False)),
         "epg_defined": Case(
             lambda: EnergyPointingGame(defined_only=True), (signed, foreground, present), loop_epg(defined_only=True)
+        ),
+        "constant_maps": Case(
+            ConstantMaps, (signed,), lambda m: {"value": float(sum(np.ptp(image) == 0 for image in m))}
         ),
         "mean_area": Case(MeanArea, (maps,), lambda m: {"value": float(np.mean([image.mean() for image in m]))}),
         "pxap": Case(lambda: PixelAveragePrecision(bins=16), (maps, foreground, present, ignore), loop_pxap(16)),
