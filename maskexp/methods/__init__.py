@@ -21,6 +21,7 @@ from maskexp.methods.checkpoint import CheckpointError
 from maskexp.methods.comet import COMET
 from maskexp.methods.dynconv import DynConv
 from maskexp.methods.erm import ERM
+from maskexp.methods.group_dro import GroupDRO
 from maskexp.methods.input_masked import InputMasked
 from maskexp.methods.loading import load_method
 
@@ -33,6 +34,7 @@ __all__ = [
     "BottomUp",
     "CheckpointError",
     "DynConv",
+    "GroupDRO",
     "InputMasked",
     "Method",
     "load_method",

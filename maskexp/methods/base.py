@@ -30,10 +30,11 @@ from maskexp.methods.optimization import (
     require_in_range,
 )
 from maskexp.methods.pretraining import Pretraining
+from maskexp.methods.supervision import Supervision
 from maskexp.models.backbones import HUB
 from maskexp.models.network import Network
 from maskexp.serialization import require_weights
-from maskexp.types import Batch, DataSpec, Prediction, attached_datamodule
+from maskexp.types import Batch, DataModule, DataSpec, Prediction, attached_datamodule
 
 
 class Method(LightningModule, ABC):
@@ -68,17 +69,22 @@ class Method(LightningModule, ABC):
     Attributes:
         soft_labels: whether the objective can learn from ``label`` as probabilities ``(B, K)``, which MixUp and CutMix
             make; otherwise they are refused.
+        supervision: what the method is told about groups beyond what selection and sampling use.
         reads_checkpoints_of: names of other methods whose checkpoints fit this one.
         renamed_arguments: earlier names of arguments, which checkpoints may hold, and today's.
     """
 
     soft_labels: bool = False
+    supervision: Supervision = "none"
     reads_checkpoints_of: tuple[str, ...] = ()
     renamed_arguments: ClassVar[Mapping[str, str]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        """Show in ``help`` and in notebooks the arguments that a method hands on to its bases, too."""
+        """Show in ``help`` and in notebooks all arguments, with those of the bases, and the supervision."""
         super().__init_subclass__(**kwargs)
+        if cls.__doc__ and cls.supervision != "none":
+            first, *rest = cls.__doc__.split("\n", 1)
+            cls.__doc__ = "\n".join([f"{first.rstrip('.')} [uses {cls.supervision}].", *rest])
         cls.__signature__ = inspect.Signature(list(arguments_of(cls).values()))  # type: ignore[attr-defined]
 
     def __init__(
@@ -154,6 +160,13 @@ class Method(LightningModule, ABC):
 
     def check_data(self, spec: DataSpec) -> None:
         """Refuse data that this method cannot be used on; nothing is refused unless a method says so.
+
+        Raises:
+            ValueError: if it cannot, in one sentence.
+        """
+
+    def check_training(self, data: DataModule) -> None:
+        """Refuse, before a training begins, data that this method cannot learn from; nothing unless a method says so.
 
         Raises:
             ValueError: if it cannot, in one sentence.

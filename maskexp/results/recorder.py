@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from maskexp.callbacks.checkpoints import KeepCheckpoints
 from maskexp.callbacks.wandb_log import log_configuration, wandb_runs
+from maskexp.methods.supervision import Supervision, strongest
 from maskexp.results.environment import describe_environment, now
 from maskexp.results.run_directory import RunDirectory
 from maskexp.types import attached_datamodule, required_datamodule
@@ -18,6 +20,9 @@ __all__ = ["RunRecorder"]
 
 TUNED = {"model": {"lr", "backbone_lr"}, "data": {"batch_size"}}
 """Arguments that Lightning's tuners set before the first step."""
+
+RULES_OF_GROUPS = ("acc_worst_group", "acc_group_mean", "acc_adjusted")
+"""Selection rules that need to know the groups of the validation images."""
 
 
 class RunRecorder(Callback):
@@ -109,7 +114,8 @@ class RunRecorder(Callback):
         self.run.mark_done()
 
     def _started(self, trainer: Trainer) -> dict[str, Any]:
-        return self._environment(trainer) | {"global_batch_size": global_batch_size(trainer)}
+        told = {"global_batch_size": global_batch_size(trainer), "supervision": supervision_of(trainer)}
+        return self._environment(trainer) | told
 
     def _note_tuned(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Record what a learning-rate or batch-size finder chose in the place of what was configured."""
@@ -134,6 +140,18 @@ def global_batch_size(trainer: Trainer) -> int:
     """Return the samples of one step of the optimiser: of all processes and all accumulated batches together."""
     data: Any = required_datamodule(trainer, "RunRecorder")
     return int(data.batch_size * trainer.world_size * trainer.accumulate_grad_batches)
+
+
+def supervision_of(trainer: Trainer) -> Supervision:
+    """Return what a training is told about groups: by its method, by how it samples, or by how it selects."""
+    method, data = cast(Any, trainer.lightning_module), attached_datamodule(trainer)
+    keepers = [each for each in cast(Any, trainer).callbacks if isinstance(each, KeepCheckpoints)]
+    told: list[Supervision] = [getattr(method, "supervision", "none")]
+    if getattr(data, "sampling", None) == "group_balanced":
+        told.append("group labels in training")
+    if any(keeper.rule in RULES_OF_GROUPS or keeper.rule.startswith("acc_group/") for keeper in keepers):
+        told.append("group labels in validation")
+    return strongest(*told)
 
 
 def _without(entries: Mapping[str, Any], *names: str) -> dict[str, Any]:

@@ -169,6 +169,7 @@ class Record:
         data: name and variant of the data.
         data_digest: of the data's manifest.
         rule: by which its checkpoint was selected.
+        supervision: what it was told about groups; empty where it does not say.
         ended: when.
         seconds: from start to end; None where the run was interrupted on the way.
     """
@@ -179,6 +180,7 @@ class Record:
     data: tuple[str, str] = ("", "")
     data_digest: str = ""
     rule: str = ""
+    supervision: str = ""
     ended: str = ""
     seconds: float | None = None
 
@@ -201,6 +203,7 @@ def read_record(folder: Path) -> Record:
         data=(str(data.get("name", "")), str(data.get("variant", ""))),
         data_digest=str(data.get("digest", "")),
         rule=str(checkpoint.get("rule") or ""),
+        supervision=str(env.get("supervision") or ""),
         ended=str(ended or ""),
         seconds=seconds,
     )

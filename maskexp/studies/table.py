@@ -48,6 +48,7 @@ class Line:
         entries: one a column.
         rules: by which the checkpoints were selected, one entry where all agree.
         data: names and variants of the data that the runs used.
+        supervision: what the runs were told about groups, by method, sampling or selection; empty if they do not say.
         failures: a sentence for each run that failed, or is stale and therefore not counted.
     """
 
@@ -56,6 +57,7 @@ class Line:
     entries: tuple[Entry, ...]
     rules: tuple[str, ...]
     data: tuple[str, ...]
+    supervision: tuple[str, ...]
     failures: tuple[str, ...]
 
     @property
@@ -82,6 +84,11 @@ class StudyTable:
             for i, column in enumerate(self.study.columns)
             if any(line.entries[i].published is not None for line in self.lines)
         ]
+
+    @property
+    def supervisions(self) -> tuple[str, ...]:
+        """What the rows were told about groups."""
+        return tuple(sorted({told for line in self.lines for told in line.supervision}))
 
     @property
     def rules(self) -> tuple[str, ...]:
@@ -116,7 +123,8 @@ def _line(row: Row, columns: tuple[Column, ...], runs: Runs, states: Mapping[str
     entries = tuple(_entry(column, done, row) for column in columns)
     rules = tuple(sorted({record.rule for record in done if record.rule}))
     data = tuple(sorted({" ".join(filter(None, record.data)) for record in done}))
-    return Line(row, len(done), entries, rules, data, tuple(failures))
+    supervision = tuple(sorted({record.supervision for record in done if record.supervision}))
+    return Line(row, len(done), entries, rules, data, supervision, tuple(failures))
 
 
 def _entry(column: Column, done: list[Record], row: Row) -> Entry:
@@ -151,13 +159,15 @@ def _number(mean: float, std: float | None, digits: int, sign: str = "±") -> st
 
 def _cells(table: StudyTable, sign: str = "±") -> tuple[list[str], list[list[str]]]:
     """Return header and rows of text that the terminal, Markdown and LaTeX share."""
-    compared = table.has_published
-    header = ["", "n"]
+    compared, told_apart = table.has_published, len(table.supervisions) > 1
+    header = ["", "n", "supervision"] if told_apart else ["", "n"]
     for column in table.study.columns:
         header += [column.title, "published", "verdict"] if column in compared else [column.title]
     rows = []
     for line in table.lines:
         row = [line.row.title, line.runs]
+        if told_apart:
+            row.append(", ".join(line.supervision) or NOTHING)
         for entry in line.entries:
             digits, sample = _digits(entry.column), entry.sample
             text = NOTHING if sample is None else _number(sample.mean, sample.std, digits, sign)
@@ -175,6 +185,8 @@ def _remarks(table: StudyTable) -> list[str]:
     if any(line.done for line in table.lines):
         rules = ", ".join(f"best epoch by val/{rule}" if rule != "last" else "final epoch" for rule in table.rules)
         remarks.append(f"mean ± standard deviation (ddof 1) over n runs; checkpoint: {rules or 'not recorded'}")
+    if len(table.supervisions) == 1 and table.supervisions != ("none",):
+        remarks.append(f"every row uses {table.supervisions[0]}")
     for line in table.lines:
         if len(line.rules) > 1:
             remarks.append(f"{line.row.title}: its runs were selected by different rules ({', '.join(line.rules)})")
@@ -274,6 +286,7 @@ def to_csv(table: StudyTable) -> str:
     writer.writerow(
         [
             *("study", "row", "metric", "scale", "runs", "done", "failed", "n", "mean", "std", "selection", "data"),
+            "supervision",
             *("published_mean", "published_std", "published_n", "source", "difference", "low", "high", "test"),
             *("margin", "verdict"),
         ]
@@ -288,7 +301,7 @@ def to_csv(table: StudyTable) -> str:
                     *(table.study.name, line.row.name, entry.column.metric, f"{entry.column.scale:g}"),
                     *(len(line.row.cells), line.done, len(line.failures)),
                     *((sample.n, sample.mean, _blank(sample.std)) if sample else (0, "", "")),
-                    *("; ".join(line.rules), "; ".join(line.data)),
+                    *("; ".join(line.rules), "; ".join(line.data), "; ".join(line.supervision)),
                     *((known[0], _blank(known[1])) if known else ("", "")),
                     *((_blank(published.n), published.source) if published and known else ("", "")),
                     *(_blank(found.difference) if found else "", low, high, found.test if found else ""),

@@ -110,6 +110,20 @@ def test_dynconv_killed_in_the_middle_of_an_epoch_and_resumed_is_bit_equal(tmp_p
 
 
 @pytest.mark.slow
+def test_group_dro_on_balanced_groups_killed_in_the_middle_of_an_epoch_and_resumed_is_bit_equal(tmp_path: Path) -> None:
+    model = ["--model=GroupDRO", "--model.step_size=1.0", "--data.sampling=group_balanced"]
+    whole, run = RunDirectory(tmp_path / "whole"), RunDirectory(tmp_path / "run")
+    assert fit(whole, model=model).returncode == 0
+    where = ["moment=batch_end", "epoch=2", "batch=1", "name=SIGTERM"]
+    stop = ["--trainer.callbacks=tests.cli.kill.Kill", *(f"--trainer.callbacks.{each}" for each in where)]
+    assert fit(run, *stop, model=model).returncode == 128 + signal.SIGTERM
+    assert content(run)["global_step"] == 8
+    resume(run, model=model)
+    assert_same_training(run, whole)
+    assert torch.equal(content(run)["group_weights"], content(whole)["group_weights"])
+
+
+@pytest.mark.slow
 def test_killed_before_the_first_checkpoint_starts_afresh(tmp_path: Path, uninterrupted: RunDirectory) -> None:
     run = RunDirectory(tmp_path / "run")
     fit_and_be_killed(run, moment="batch_end", batch=1)

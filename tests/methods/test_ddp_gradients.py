@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 import maskexp.methods
 from maskexp.data import SyntheticBirds
 from maskexp.masking import objectives
-from maskexp.methods import Method, comet
+from maskexp.methods import Method, comet, group_dro
 from maskexp.types import Batch
 from tests.distributed import run_ranks
 
@@ -34,6 +34,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "BottomUp": ("BottomUp", {"anneal_fraction": 0.0}),
     "CAD": ("CAD", {}),
     "DynConv": ("DynConv", {}),
+    "GroupDRO": ("GroupDRO", {"step_size": 1.0, "adjustment": 2.0}),
     "COMET": ("COMET", {**COMET, "detector": "none"}),
     "COMET-TD": ("COMET", {**COMET, "detector": "trainable"}),
     "COMET with the hinge": ("COMET", {**COMET, "detector": "trainable", "objective": "hinge", "gap": 0.1}),
@@ -44,6 +45,7 @@ PLANTED = {
     "CAD": "active_fractions",
     "DynConv": "active_fractions",
     "COMET with the hinge": "_mean_over_ranks",
+    "GroupDRO": "_over_ranks",
 }
 """What is said of the whole batch, by method: the function that would hide a fault."""
 
@@ -124,6 +126,9 @@ def planted(function: str | None) -> Iterator[None]:
     """Let ``function`` look at this rank's part of the batch alone."""
     if function == "_mean_over_ranks":
         with mock.patch.object(comet, function, lambda value: value):
+            yield
+    elif function == "_over_ranks":
+        with mock.patch.object(group_dro, function, lambda values: values):
             yield
     elif function is not None:
         with mock.patch.object(objectives.dist, "is_initialized", return_value=False):

@@ -129,6 +129,31 @@ def test_stale_runs_do_not_count_and_are_named(tmp_path: Path) -> None:
     assert "erm, seed 0: stale (done by maskexp 0.0.1" in text
 
 
+@pytest.mark.parametrize(
+    ("told", "column", "remark"),
+    [
+        (("none", "none"), False, False),
+        (("group labels in validation",) * 2, False, True),
+        (("none", "group labels in training"), True, False),
+    ],
+)
+def test_supervision_is_a_column_where_rows_differ_in_it(
+    told: tuple[str, str], column: bool, remark: bool, tmp_path: Path
+) -> None:
+    study = study_of(tmp_path, [{"name": "erm", "file": "erm.yaml"}, {"name": "aim", "file": "aim.yaml"}], seeds=[0])
+    runs = Runs(tmp_path / "runs")
+    for row, supervision in zip(study.rows, told, strict=True):
+        finish(runs.folder(row.cells[0]), {"test/acc": 0.5}, supervision=supervision)
+    table = tabulate_study(study, runs, runs.states(study.cells))
+    header, *rows = [line.split(" | ") for line in RENDERERS["markdown"](table).splitlines() if line.startswith("|")]
+    assert ("supervision" in header) is column
+    if column:
+        assert [row[2] for row in rows[1:]] == list(told)
+    assert ("every row uses group labels in validation" in RENDERERS["terminal"](table)) is remark
+    lines = list(csv.DictReader(io.StringIO(RENDERERS["csv"](table))))
+    assert {line["row"]: line["supervision"] for line in lines} == dict(zip(("erm", "aim"), told, strict=True))
+
+
 def test_mixed_selection_rules_are_named(tmp_path: Path) -> None:
     study, runs = study_of(tmp_path, ["erm.yaml"]), Runs(tmp_path / "runs")
     for cell, rule in zip(study.cells, ("last", "acc"), strict=True):

@@ -19,8 +19,8 @@ from maskexp.data.loading.batches import BatchReader, collate
 from maskexp.data.loading.cache import PixelCache
 from maskexp.data.loading.dataset import ManifestDataset
 from maskexp.data.loading.permuted_labels import permute_labels
-from maskexp.data.loading.pixels import FilePixels, Pixels
-from maskexp.data.loading.samplers import EpochSampler, ShardSampler
+from maskexp.data.loading.pixels import FilePixels, HiddenPixels, Pixels
+from maskexp.data.loading.samplers import EpochSampler, GroupBalancedSampler, RepeatingSampler, ShardSampler
 from maskexp.data.manifest.prepared import cache_folder
 from maskexp.data.manifest.table import ManifestTable
 from maskexp.data.transforms.geometry import EvalTransform, ShortSide, TrainTransform
@@ -48,6 +48,9 @@ class ImageDataModule(LightningDataModule, ABC):
         eval_batch_size: samples per evaluation step and process; ``batch_size`` if not given.
         num_workers: processes that load; they never change what is loaded.
         seed: of order and augmentation, at least 0.
+        sampling: what an epoch of training consists of: ``shuffled`` shows every image once, ``group_balanced`` draws
+            with replacement, each time any group and then any image of it. The latter needs the group labels of the
+            training images.
         foreground: what the foreground is. If not given, segmentations where there are any, else boxes, else none.
         train_transform: how training changes images and masks; a torchvision v2 transform takes the place of all of it.
         eval_transform: how images are brought to ``image_size`` without any draw; a torchvision v2 transform has to
@@ -77,6 +80,7 @@ class ImageDataModule(LightningDataModule, ABC):
         eval_batch_size: int | None = None,
         num_workers: int = 2,
         seed: int = 0,
+        sampling: Literal["shuffled", "group_balanced"] = "shuffled",
         foreground: ForegroundKind | None = None,
         train_transform: TrainTransform | v2.Transform = DEFAULT_TRAIN,
         eval_transform: EvalTransform | v2.Transform = DEFAULT_EVAL,
@@ -96,6 +100,8 @@ class ImageDataModule(LightningDataModule, ABC):
             "shuffle_labels_seed": shuffle_labels_seed,
         }.items():
             _require_at_least(0, name, value)
+        if sampling not in ("shuffled", "group_balanced"):
+            raise DataError(f"sampling is {sampling!r}; choose shuffled or group_balanced")
         if cache_size is not None and (cache is None or cache_size < 1):
             raise DataError(f"cache_size is {cache_size}; it must be at least 1 and belongs to `cache: memmap`")
         defaults = {
@@ -119,6 +125,7 @@ class ImageDataModule(LightningDataModule, ABC):
         self.eval_batch_size = eval_batch_size or batch_size
         self.num_workers = num_workers
         self.seed = seed
+        self.sampling = sampling
         self.test_split = test_split
         self.predict_split = predict_split
         self.shuffle_labels_seed = shuffle_labels_seed
@@ -242,25 +249,48 @@ class ImageDataModule(LightningDataModule, ABC):
         splits = {"fit": fitted, "validate": ("val",), "test": ("test",), "predict": (self.predict_split,)}
         for split in splits[stage]:
             self.dataset(split)
+        if stage == "fit":
+            self._train_sampler()
         self._check_transforms(stage)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """Return augmented samples in random order; an incomplete last batch is left out."""
-        rank, world_size = self._rank()
-        sampler = EpochSampler(len(self.dataset("train")), self.seed, rank, world_size)
-        return self._loader("train", sampler, self.batch_size, drop_last=len(sampler) >= self.batch_size)
+        """Return augmented samples in random order; an incomplete last batch is left out.
+
+        A method may say in ``hides`` what of an image is to be black, by its row.
+
+        Raises:
+            DataError: if it does, and nobody knows where a custom transform of evaluation puts the pixels of an image.
+        """
+        sampler, dataset = self._train_sampler(), self.dataset("train")
+        method = getattr(self.trainer, "lightning_module", None)
+        if (hides := getattr(method, "hides", None)) is not None:
+            geometry = self.pipeline.evaluation
+            if not isinstance(geometry, EvalTransform) or "eval" in self.pipeline.custom:
+                raise DataError(
+                    f"{type(method).__name__} hides what the network looks at in the files, and where that is cannot "
+                    "be told through a custom eval_transform; omit it"
+                )
+            hidden = HiddenPixels(dataset.trainable, hides, geometry)
+            dataset = ManifestDataset(self.effective_table, "train", dataset.pixels, self.pipeline, trainable=hidden)
+        return self._loader(dataset, sampler, self.batch_size, drop_last=len(sampler) >= self.batch_size)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """Return the validation split, each sample once."""
-        return self._evaluation_loader("val")
+        return self.evaluation_loader("val")
 
     def test_dataloader(self) -> DataLoader[Any]:
         """Return the test split, each sample once."""
-        return self._evaluation_loader("test")
+        return self.evaluation_loader("test")
 
     def predict_dataloader(self) -> DataLoader[Any]:
         """Return ``predict_split``, each sample once."""
-        return self._evaluation_loader(self.predict_split)
+        return self.evaluation_loader(self.predict_split)
+
+    def evaluation_loader(self, split: str) -> DataLoader[Any]:
+        """Return a split, this rank's share of it, each sample once as evaluation sees it, images uint8."""
+        dataset = self.dataset(split)
+        sampler = ShardSampler(len(dataset), *self._rank())
+        return self._loader(dataset, sampler, self.eval_batch_size, drop_last=False)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Turn images into floats in [0, 1] on the device; in training, change their colours and mix them."""
@@ -316,15 +346,31 @@ class ImageDataModule(LightningDataModule, ABC):
             f"files; this shrank {changed} of {len(rows)} images"
         ]
 
-    def _evaluation_loader(self, split: str) -> DataLoader[Any]:
-        sampler = ShardSampler(len(self.dataset(split)), *self._rank())
-        return self._loader(split, sampler, self.eval_batch_size, drop_last=False)
+    def _train_sampler(self) -> EpochSampler:
+        """Return the order of training; a method may say in ``repeats`` how often an epoch shows each image.
+
+        Raises:
+            DataError: if groups are to be balanced of which there are none, or one of which has no training image, or
+                if the method wants another order.
+        """
+        dataset, place = self.dataset("train"), (self.seed, *self._rank())
+        method = getattr(self.trainer, "lightning_module", None)
+        if (repeats := getattr(method, "repeats", None)) is not None:
+            if self.sampling != "shuffled":
+                raise DataError(
+                    f"{type(method).__name__} says how often an epoch shows each image, and so does sampling "
+                    f"{self.sampling}; omit it"
+                )
+            return RepeatingSampler(repeats, *place)
+        if self.sampling == "group_balanced":
+            return GroupBalancedSampler(dataset.group, self.table.card.group_names, *place)
+        return EpochSampler(len(dataset), *place)
 
     def _loader(
-        self, split: str, sampler: EpochSampler | ShardSampler, batch_size: int, drop_last: bool
+        self, dataset: ManifestDataset, sampler: EpochSampler | ShardSampler, batch_size: int, drop_last: bool
     ) -> DataLoader[Any]:
         return DataLoader(
-            BatchReader(self.dataset(split)),
+            BatchReader(dataset),
             batch_size=batch_size,
             sampler=sampler,
             num_workers=self.num_workers,

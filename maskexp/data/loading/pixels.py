@@ -20,9 +20,10 @@ from maskexp.data.errors import DataError
 from maskexp.data.loading.image_files import HALF, decode_array, decode_mask, stored_size
 from maskexp.data.manifest.prepared import in_parallel
 from maskexp.data.manifest.table import Row, is_tiny
+from maskexp.data.transforms.geometry import EvalTransform
 from maskexp.types import ForegroundKind
 
-__all__ = ["FilePixels", "MemoryPixels", "Pixels", "decoder_name", "read_mask", "read_rgb"]
+__all__ = ["FilePixels", "HiddenPixels", "MemoryPixels", "Pixels", "decoder_name", "read_mask", "read_rgb"]
 
 
 class Pixels(Protocol):
@@ -57,6 +58,27 @@ class MemoryPixels:
         if not self.has_foreground[index]:
             pixels[3] = 0
         return pixels
+
+
+class HiddenPixels:
+    """Pixels of which a part is black; the foreground stays.
+
+    Args:
+        pixels: whole images.
+        hides: what is hidden of a sample, ``(S, S)`` bool, as evaluation sees it.
+        transform: of evaluation.
+    """
+
+    def __init__(self, pixels: Pixels, hides: Callable[[int], Tensor], transform: EvalTransform) -> None:
+        self.pixels, self.hides, self.transform = pixels, hides, transform
+        self.has_foreground = pixels.has_foreground
+
+    def read(self, index: int) -> Tensor:
+        """Return the sample, uint8 ``(4, H, W)`` or ``(3, H, W)``."""
+        image = self.pixels.read(index)
+        hidden = self.transform.undone(self.hides(index), image.shape[1], image.shape[2])
+        image[:3, hidden] = 0
+        return image
 
 
 class FilePixels:

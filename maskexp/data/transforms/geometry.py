@@ -56,6 +56,25 @@ class EvalTransform:
         cropped: Tensor = F.center_crop(pixels, [size, size])
         return cropped
 
+    def undone(self, region: Tensor, height: int, width: int) -> Tensor:
+        """Return where a region of the result lies in the image; what was cropped away is outside of it.
+
+        Args:
+            region: ``(S, S)`` bool.
+            height: of the image in pixels.
+            width: of the image in pixels.
+
+        Returns:
+            ``(H, W)`` bool, by the nearest pixel.
+        """
+        size = len(region)
+        side = round(size / self.crop_fraction)
+        resized = F.resize(torch.empty(1, height, width), [side, side] if self.resize == "square" else [side])
+        placed = torch.zeros(resized.shape[-2:])
+        top, left = (round((length - size) / 2) for length in placed.shape)
+        placed[top : top + size, left : left + size] = region
+        return interpolate(placed[None, None], (height, width), mode="nearest-exact")[0, 0] > 0
+
 
 class TrainTransform:
     """The random transform of training: rotation, crop, horizontal flip, then colours; a hook for any other.

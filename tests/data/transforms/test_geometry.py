@@ -213,3 +213,22 @@ def test_flip_is_a_probability(probability: float) -> None:
 
     for index in range(20):
         assert torch.equal(pipeline.augment(pixels, 0, index), pixels.flip(-1) if probability else pixels)
+
+
+@pytest.mark.parametrize("resize", ["square", "center_crop"])
+@pytest.mark.parametrize("crop_fraction", [1.0, 0.75])
+@pytest.mark.parametrize(("height", "width"), [(80, 120), (130, 70), (48, 48)])
+def test_a_region_of_the_result_is_found_in_the_image_again(
+    resize: Any, crop_fraction: float, height: int, width: int
+) -> None:
+    transform = EvalTransform(resize, crop_fraction)
+    region = torch.zeros(48, 48, dtype=torch.bool)
+    region[12:24, 20:40] = True
+    inside = transform.undone(region, height, width)
+    assert inside.shape == (height, width)
+    again = transform((inside[None] * 255).to(torch.uint8), 48)[0] > 127
+    differing = int((again ^ region).sum())
+    assert differing <= 2 * (12 + 20), "at most the outline, by a pixel"
+    everything = transform.undone(torch.ones(48, 48, dtype=torch.bool), height, width).float().mean()
+    kept = crop_fraction**2 * (min(height, width) / max(height, width) if resize == "center_crop" else 1)
+    assert float(everything) == pytest.approx(kept, abs=0.03)
