@@ -81,6 +81,8 @@ def train_first(
 def _configuration(need: Pretraining, config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration of the pre-training: that of the run, but for the method and what belongs to the run."""
     kept = {key: deepcopy(config[key]) for key in ("seed_everything", "data", "selection", "gallery") if key in config}
+    if need.selection is not None:
+        kept["selection"] = {"metric": need.selection}
     trainer = deepcopy(dict(config["trainer"])) | {"logger": None, "callbacks": None}
     if need.epochs is not None:
         trainer["max_epochs"] = need.epochs

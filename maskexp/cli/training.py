@@ -381,6 +381,7 @@ class TrainingCLI(AdaptedCLI):
     def _train_first(self) -> None:
         """Provide what the method needs trained first; what this draws does not change what the run draws."""
         data = cast(ImageDataModule, self.datamodule)
+        self.model.check_training(data)
         need = self.model.pretraining(data.spec)
         if need is None:
             return

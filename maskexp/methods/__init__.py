@@ -19,17 +19,21 @@ from maskexp.methods.bottom_up import BottomUp
 from maskexp.methods.cad import CAD
 from maskexp.methods.checkpoint import CheckpointError
 from maskexp.methods.comet import COMET
+from maskexp.methods.dfr import DFR
 from maskexp.methods.dynconv import DynConv
 from maskexp.methods.erm import ERM
 from maskexp.methods.group_dro import GroupDRO
 from maskexp.methods.input_masked import InputMasked
+from maskexp.methods.jtt import JTT
 from maskexp.methods.loading import load_method
 
 __all__ = [
     "AIM",
     "CAD",
     "COMET",
+    "DFR",
     "ERM",
+    "JTT",
     "BCos",
     "BottomUp",
     "CheckpointError",

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from inspect import signature
 from typing import Any, ClassVar, Literal, cast
 
 import torch
@@ -23,9 +22,7 @@ from torch import Tensor
 
 from maskexp.masking.inputs import Fill, create_input_masking
 from maskexp.methods.base import Method, batch_accuracy
-from maskexp.methods.checkpoint import CheckpointError, check_classes
-from maskexp.methods.erm import ERM
-from maskexp.methods.loading import load_method
+from maskexp.methods.classifiers import classifier_arguments, trained_classifier
 from maskexp.methods.pretraining import Pretraining
 from maskexp.models.comet import COMETNetwork, DetectorKind, DetectorNorm, PredictorKind
 from maskexp.models.network import Network
@@ -168,7 +165,7 @@ class COMET(Method):
         self._selector_weights = self.selector_weights if begins else None
         super().build(spec, pretrained)
         if begins and self.begins_pretrained:
-            self._adopt(self.detector_checkpoint)
+            self._adopt()
 
     def pretraining(self, spec: DataSpec) -> Pretraining | None:
         """Return the training of the classifier of whole images, unless it is given or nobody needs it."""
@@ -177,8 +174,7 @@ class COMET(Method):
             self.configure_network(spec, None)
         if self.detector_checkpoint is not None or not self.begins_pretrained:
             return None
-        arguments = {name: value for name, value in self.hparams.items() if name in signature(Method).parameters}
-        arguments["backbone"] = self.detector_backbone
+        arguments = classifier_arguments(self) | {"backbone": self.detector_backbone}
         return Pretraining("detector", "ERM", arguments, self.detector_epochs, "detector_checkpoint")
 
     def _check_gap(self, spec: DataSpec) -> None:
@@ -190,22 +186,9 @@ class COMET(Method):
                 f"of ln {spec.num_classes} = {chance:.3f}; choose a smaller --model.gap, e.g. {0.9 * chance:.2f}"
             )
 
-    def _adopt(self, checkpoint: str | None) -> None:
+    def _adopt(self) -> None:
         """Give the pre-trained classifier's weights and statistics to all parts that begin as it."""
-        if checkpoint is None:
-            raise ValueError(
-                "COMET begins with a classifier that was trained on whole images: give detector_checkpoint, the "
-                "checkpoint of an ERM; maskexp fit trains it by itself"
-            )
-        trained = load_method(checkpoint)
-        if not isinstance(trained, ERM):
-            raise CheckpointError(f"{checkpoint} holds the method {type(trained).__name__}; a detector is an ERM")
-        check_classes(cast(DataSpec, trained.spec), cast(DataSpec, self.spec))
-        if trained.backbone != self.detector_backbone:
-            raise CheckpointError(
-                f"{checkpoint} holds a {trained.backbone}, but the detector is a {self.detector_backbone}; give "
-                f"--model.detector_backbone {trained.backbone}"
-            )
+        trained = trained_classifier(self, "detector_checkpoint", "detector_backbone")
         for part in cast(COMETNetwork, self.network).begin_pretrained:
             part.load_state_dict(trained.network.state_dict())
 

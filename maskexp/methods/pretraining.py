@@ -19,6 +19,7 @@ class Pretraining:
         arguments: arguments of that method, plain values.
         epochs: epochs of its training; as many as the method's own if None.
         checkpoint_argument: the method's own argument that takes the path of the resulting checkpoint.
+        selection: metric by which its checkpoint is selected, e.g. ``last``; the run's own rule if None.
     """
 
     role: str
@@ -26,3 +27,4 @@ class Pretraining:
     arguments: Mapping[str, Any]
     epochs: int | None
     checkpoint_argument: str
+    selection: str | None = None

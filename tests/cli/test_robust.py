@@ -97,3 +97,58 @@ def test_a_checkpoint_of_another_method_is_refused(trained: RunDirectory, maskex
 
 def test_the_help_says_what_a_method_is_told(maskexp: Command) -> None:
     assert "[uses group labels in training]" in " ".join(maskexp("fit", "--model.help", "GroupDRO").out.split())
+
+
+STAGED = {
+    "JTT": (["--model.identification_epochs=1"], "identifier", "none"),
+    "DFR": (["--model.fits=2"], "classifier", "group labels in validation"),
+    "DFR on training images": (["--model.balanced=training"], "classifier", "group labels in training"),
+}
+
+
+@pytest.mark.parametrize("name", STAGED)
+def test_methods_that_begin_with_an_erm_train_it_test_and_find_it_again(
+    name: str, tmp_path: Path, maskexp: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    flags, role, told = STAGED[name]
+    common = [f"--model={name.split()[0]}", *SMALL, *flags, "--data.correlation=0.6", "--selection.metric=acc"]
+    outcome = maskexp("fit", *common, "--run_dir=a")
+    assert outcome.code == 0, outcome.err
+    (first,) = [RunDirectory(path) for path in tmp_path.glob(f"{role}s/erm-*")]
+    assert f"training the {role} first" in outcome.err
+    assert first.read_config()["selection"]["metric"] == ("last" if role == "identifier" else "acc")
+    run = RunDirectory(tmp_path / "a")
+    assert run.done
+    assert run.read_env()["supervision"] == told
+    assert {"val/acc_worst_group", "test/acc_worst_group"} <= run.read_metrics().keys()
+    before = run.read_metrics()
+    assert maskexp("test", "--run_dir=a", "--ckpt_path=best", *CPU).code == 0
+    assert run.read_metrics() == before
+    outcome = maskexp("fit", *common, "--run_dir=b", "--test_after_fit=false")
+    assert outcome.code == 0, outcome.err
+    assert "training the" not in outcome.err
+    states = [torch.load(tmp_path / one / "checkpoints" / "last.ckpt", weights_only=True) for one in "ab"]
+    assert all(torch.equal(value, states[1]["state_dict"][key]) for key, value in states[0]["state_dict"].items())
+
+
+def test_dfr_on_data_without_groups_trains_no_classifier(
+    tmp_path: Path, maskexp: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    table = write_csv(tmp_path / "own", attribute=None)
+    outcome = maskexp(
+        *("fit", "--model=DFR", "--model.backbone=test_resnet", "--model.weights=null", *CPU),
+        *("--data=Manifest", f"--data.csv={table}", "--data.image_size=32", "--run_dir=r"),
+    )
+    assert outcome.code == 1
+    assert "DFR needs the group labels of the validation images, and the data" in outcome.complaint
+    assert not (tmp_path / "classifiers").exists()
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_classifier_of_another_method_is_refused(trained: RunDirectory, tmp_path: Path, maskexp: Command) -> None:
+    given = f"--model.classifier_checkpoint={trained.checkpoints / 'best.ckpt'}"
+    outcome = maskexp("fit", "--model=DFR", *SMALL, given, "--run_dir", tmp_path / "r")
+    assert outcome.code == 1
+    assert outcome.complaint.strip().endswith("holds the method AIM; a classifier is an ERM")

@@ -70,10 +70,59 @@ def test_row_composes_to_what_its_name_says(row: str, capsys: pytest.CaptureFixt
         )
 
 
+@pytest.mark.parametrize(
+    ("row", "model", "trainer", "data", "rule"),
+    [
+        ("erm_sagawa", {"lr": 1e-3, "weight_decay": 1e-4}, 300, {"batch_size": 128}, "last"),
+        (
+            "group_dro_sagawa",
+            {"lr": 1e-3, "weight_decay": 1e-4, "step_size": 0.01, "adjustment": 0.0},
+            300,
+            {"batch_size": 128, "sampling": "group_balanced"},
+            "acc_worst_group",
+        ),
+        (
+            "jtt",
+            {"lr": 1e-5, "weight_decay": 1.0, "identification_epochs": 60, "upweight": 100},
+            300,
+            {"batch_size": 64},
+            "acc_worst_group",
+        ),
+        (
+            "dfr",
+            {"lr": 1e-3, "weight_decay": 1e-3, "balanced": "validation", "fits": 20},
+            100,
+            {"batch_size": 32},
+            "last",
+        ),
+    ],
+)
+def test_published_recipes_on_waterbirds(
+    row: str,
+    model: dict[str, Any],
+    trainer: int,
+    data: dict[str, Any],
+    rule: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The commands in the READMEs of the released codes."""
+    found = composed(f"waterbirds/{row}.yaml", capsys)
+    common = {"optimizer": "sgd", "schedule": "constant", "warmup_epochs": 0, "backbone": "resnet50_v1"}
+    arguments = found["model"]["init_args"]
+    assert {key: arguments[key] for key in common | model} == common | model
+    assert arguments["backbone_lr"] == arguments["lr"], "one rate for all"
+    assert found["trainer"]["max_epochs"] == trainer
+    assert {key: found["data"]["init_args"][key] for key in data} == data
+    assert found["data"]["init_args"]["eval_transform"]["init_args"]["crop_fraction"] == 0.875
+    assert found["selection"]["metric"] == rule
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "row",
     [
+        "waterbirds/group_dro_sagawa.yaml",
+        "waterbirds/dfr.yaml",
         "aim/waterbirds95.yaml",
         "aim/waterbirds100/resnet50_erm.yaml",
         "dynconv/waterbirds95_resnet50_50.yaml",

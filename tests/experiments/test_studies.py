@@ -41,6 +41,8 @@ def test_every_table_is_there() -> None:
         "comet/table6_study.yaml",
         "layer_masking/means_study.yaml",
         "layer_masking/curves_study.yaml",
+        "waterbirds/robust_study.yaml",
+        "synthetic/robust_study.yaml",
     } <= STUDIES.keys()
 
 
@@ -75,6 +77,8 @@ def test_a_row_starts_by_itself(study: str, row: str, capsys: pytest.CaptureFixt
         ("comet/table2_imagenet9_study.yaml", "comet", "test/acc", (94.33, 0.37)),
         ("comet/table2_nicopp_study.yaml", "comet_td", "test/noise/acc_90", (38.30, 0.17)),
         ("comet/table5_nicopp_study.yaml", "comet", "test/fidelity/#868572/predictor/20", (2.74, 0.49)),
+        ("waterbirds/robust_study.yaml", "erm_jtt", "test/acc_adjusted", (97.3, None)),
+        ("waterbirds/robust_study.yaml", "dfr", "test/acc_worst_group", (92.9, None)),
         ("layer_masking/curves_study.yaml", "layer", "test/missingness/curve/50", (0.729, None)),
     ],
 )
