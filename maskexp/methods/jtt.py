@@ -97,7 +97,8 @@ class JTT(Method):
 
         @torch.no_grad()
         def wrong(images: Tensor, labels: Tensor) -> Tensor:
-            return first(images).logits.argmax(dim=1) != labels
+            prediction: Prediction = first(images)
+            return prediction.logits.argmax(dim=1) != labels
 
         errors: NDArray[np.bool_] = over_split(self.trainer, "train", "JTT", wrong).numpy()
         if not errors.any():

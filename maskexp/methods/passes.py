@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -49,4 +49,4 @@ def over_split(trainer: Trainer, split: str, who: str, compute: Callable[[Tensor
         shares = [None] * dist.get_world_size()
         dist.all_gather_object(shares, (torch.cat(rows), torch.cat(found)))
     order = torch.cat([share[0] for share in shares]).argsort()
-    return cast(Tensor, torch.cat([share[1] for share in shares])[order])
+    return torch.cat([share[1] for share in shares])[order]
