@@ -26,6 +26,8 @@ from maskexp.methods.group_dro import GroupDRO
 from maskexp.methods.input_masked import InputMasked
 from maskexp.methods.jtt import JTT
 from maskexp.methods.loading import load_method
+from maskexp.methods.masked_classifier import MaskedClassifier
+from maskexp.methods.realx import REALX
 
 __all__ = [
     "AIM",
@@ -34,12 +36,14 @@ __all__ = [
     "DFR",
     "ERM",
     "JTT",
+    "REALX",
     "BCos",
     "BottomUp",
     "CheckpointError",
     "DynConv",
     "GroupDRO",
     "InputMasked",
+    "MaskedClassifier",
     "Method",
     "load_method",
 ]

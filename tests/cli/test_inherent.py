@@ -15,11 +15,13 @@ from tests.cli.conftest import CPU, SMALL, Command
 from tests.cli.test_preemption import kill
 from tests.cli.test_resume import assert_same_training
 
+SELECTOR = ["--model.selector=small_convnet", "--model.selector_stride=4"]
 METHODS: dict[str, list[str]] = {
     "BCos": ["--model=BCos", "--model.warmup_epochs=0"],
+    "REALX": ["--model=REALX", *SELECTOR, "--model.predictor_epochs=1"],
 }
 """Flags of each method that make it small."""
-MASKED: tuple[str, ...] = ()
+MASKED = ("REALX",)
 """Methods whose network has a mask."""
 
 
@@ -72,6 +74,9 @@ def test_stopped_inside_an_epoch_and_resumed_is_bit_equal(
         (["--model=BCos", "--model.backbone=convnext_tiny"], "B-cos cannot convert 'convnext_tiny', which has a layer"),
         (["--model=BCos", "--model.weights=timm"], "timm's hub has no B-cos networks"),
         (["--model=BCos", "--model.b=0"], "b is 0.0; it must be at least 1"),
+        (["--model=REALX", *SELECTOR, "--model.hiding=layer"], "REALX shows images through soft masks, which 'layer'"),
+        (["--model=REALX", *SELECTOR, "--data.image_size=34"], "cells of 4 pixels do not fill images of 34 × 34"),
+        (["--model=REALX", *SELECTOR, "--model.predictor_checkpoint=no.ckpt"], "no.ckpt"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

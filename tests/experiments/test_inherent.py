@@ -37,6 +37,20 @@ def composed(file: str, capsys: pytest.CaptureFixture[str], row: str | None = No
             {"encoding": "normalized", "objective": "cross_entropy", "gradient_clipping": 0.0, "lr": 5e-3}
             | {"backbone_lr": 5e-3, "schedule": "multistep", "milestones": [80, 120, 160], "gamma": 0.2},
         ),
+        (
+            "realx/paper.yaml",
+            "REALX",
+            200,
+            {"estimator": "rebar", "temperature": 0.1, "grid": "cells", "target": "label", "area_weight": 5.0}
+            | {"optimizer": "adam", "lr": 1e-4, "backbone_lr": 1e-4, "weight_decay": 0.0, "evaluator": True},
+        ),
+        (
+            "comet/realx_released.yaml",
+            "REALX",
+            200,
+            {"estimator": "relaxed", "temperature": 1.0, "grid": "pixels", "target": "classifier", "area_weight": 0.2}
+            | {"optimizer": "adam", "lr": 1e-4, "backbone_lr": 1e-4, "weight_decay": 1e-4},
+        ),
     ],
 )
 def test_presets(
@@ -50,7 +64,11 @@ def test_presets(
 
 @pytest.mark.parametrize(
     ("study", "row", "method"),
-    [("comet/table2_imagenet9_study.yaml", "bcos", "BCos"), ("comet/table3_study.yaml", "bcos", "BCos")],
+    [
+        ("comet/table2_imagenet9_study.yaml", "bcos", "BCos"),
+        ("comet/table3_study.yaml", "bcos", "BCos"),
+        ("comet/table2_nicopp_study.yaml", "realx", "REALX"),
+    ],
 )
 def test_rows_of_published_baselines_can_be_run(
     study: str, row: str, method: str, capsys: pytest.CaptureFixture[str]

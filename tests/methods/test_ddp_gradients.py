@@ -31,6 +31,12 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "AIM": ("AIM", {"anneal_fraction": 0.0}),
     "AIM without a target": ("AIM", {"tau": "auto"}),
     "BCos": ("BCos", {}),
+    "MaskedClassifier": ("MaskedClassifier", {"cell": 4}),
+    "REALX": ("REALX", COMET),
+    "REALX as COMET releases it": (
+        "REALX",
+        {**COMET, "estimator": "relaxed", "temperature": 1.0, "grid": "pixels", "target": "classifier"},
+    ),
     "BottomUp": ("BottomUp", {"anneal_fraction": 0.0}),
     "CAD": ("CAD", {}),
     "DynConv": ("DynConv", {}),
