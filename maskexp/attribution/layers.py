@@ -113,7 +113,7 @@ class SpatialFeatures:
             shape = tuple(self.as_map(self.values).shape) if self.values.ndim > 2 else ()
         except (RuntimeError, ValueError, AttributeError):
             shape = ()
-        if len(shape) != 4 or len(self.values) != len(self.images):
+        if len(shape) != 4 or self.values.shape[0] != self.images.shape[0]:
             raise ValueError(
                 f"{where} returns features {tuple(self.values.shape)} that are no map (B, C, h, w); choose a layer "
                 "before the pooling"

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["GalleryRow", "draw_gallery", "visible_part"]
+from maskexp.overlay import visible_part
+
+__all__ = ["GalleryRow", "draw_gallery"]
 
 Map = NDArray[np.floating[Any]]
 Color = tuple[int, int, int]
@@ -75,17 +77,6 @@ def draw_gallery(rows: Sequence[GalleryRow], title: str) -> Image.Image:
                 draw.rectangle((_left(j) - 1, top - 1, _left(j) + CELL, top + CELL), outline=FRAME)
         _write_prediction(draw, (_left(len(headings)) + GAP, top + CELL // 2), row)
     return canvas
-
-
-def visible_part(image: Map, attribution: Map, dimmed: float = 0.15) -> Map:
-    """Return the image, darkened to ``dimmed`` where the attribution is 0.
-
-    Args:
-        image: ``(H, W, 3)`` in [0, 1].
-        attribution: ``(H, W)`` in [0, 1].
-        dimmed: brightness that is left where nothing is attributed.
-    """
-    return image * (dimmed + (1 - dimmed) * attribution.clip(0, 1)[..., None])
 
 
 def _cells(row: GalleryRow) -> dict[str, Image.Image]:

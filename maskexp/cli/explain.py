@@ -1,84 +1,59 @@
-"""``maskexp explain CKPT IMAGE...``: what a trained model decides about any image, and from which part of it."""
+"""``maskexp explain MODEL IMAGE...``: what a trained model decides about any image, and from which part of it.
+
+An exported model is run without torch, so that what needs it is imported for a checkpoint alone.
+"""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
-from maskexp.attribution import (
-    add_attributions,
-    attribution_names,
-    map_title,
-    report_progress,
-    require_maps,
-    validated_maps,
-)
-from maskexp.callbacks.figure import visible_part
-from maskexp.cli.terminal import ProgressNotes, note
-from maskexp.data.loading.pixels import read_rgb
-from maskexp.data.transforms.pipeline import Pipeline
-from maskexp.data.transforms.stored import eval_transform
+from maskexp.cli.errors import CommandError
+from maskexp.export.explanation import Explainer, Explanation
 from maskexp.files import atomic_write
-from maskexp.methods import Method, load_method
-from maskexp.methods.checkpoint import data_spec, read_checkpoint
-from maskexp.types import OWN, Prediction
+from maskexp.overlay import visible_part
 
-__all__ = ["evaluation_pipeline", "prepare_image", "run"]
+__all__ = ["run"]
 
 SHOWN = 5
 """Classes that the terminal shows."""
+OWN = "own"
+"""Name of the method's own map."""
+ONNX = ("maskexp.export.onnx_model", "OnnxModel")
+CHECKPOINT = ("maskexp.cli.explain_checkpoint", "CheckpointExplainer")
 
 
 def run(verb: str, args: Sequence[str]) -> int:
     """Explain images one after the other."""
-    options = _parser(verb).parse_args(args)
-    maps = _maps(options.map)
-    pipeline = evaluation_pipeline(read_checkpoint(options.checkpoint))
-    method = load_method(options.checkpoint)
-    require_maps(method.network, maps)
+    options = _parser(verb, with_names="--help" in args or "-h" in args).parse_args(args)
+    model = _opened(options.model)
+    model.choose(options.map)
     out = Path(options.out)
     for path, name in zip(options.images, _names(options.images), strict=True):
-        image = prepare_image(Path(path), pipeline)
-        pixels = image[None].float() / 255
-        with torch.no_grad(), report_progress(ProgressNotes()):
-            prediction = method.explain(pixels)
-            add_attributions(prediction, method.network, pixels, maps=maps)
-        drawn = _write_maps(out / name, image, prediction, maps)
-        sys.stdout.write(_report(path, drawn, method, prediction, options.json))
+        explanation = model.explain(Path(path))
+        drawn = _write_maps(out / name, explanation)
+        sys.stdout.write(_report(path, drawn, explanation, model.class_names, options.json))
     return 0
 
 
-def evaluation_pipeline(checkpoint: dict[str, Any]) -> Pipeline:
-    """Return how the images of a checkpoint's evaluation were resized and cropped."""
-    transform = eval_transform(checkpoint.get("datamodule_hyper_parameters", {}))
-    return Pipeline(data_spec(checkpoint).image_size[0], evaluation=transform)
-
-
-def prepare_image(path: Path, pipeline: Pipeline) -> Tensor:
-    """Return an image file as uint8 ``(3, S, S)``, exactly as ``validate``, ``test`` and ``predict`` see it."""
-    pixels = read_rgb(path)
-    # Data sets carry the foreground as a fourth channel; with it, resizing takes the same path to the last bit.
-    return pipeline.evaluate(torch.cat([pixels, torch.zeros_like(pixels[:1])]))[:3]
-
-
-def _parser(verb: str) -> argparse.ArgumentParser:
+def _parser(verb: str, with_names: bool) -> argparse.ArgumentParser:
+    """Return the parser; the names of all maps are told by torch's side, and in the help alone."""
+    names = importlib.import_module("maskexp.attribution").attribution_names() if with_names else ()
     parser = argparse.ArgumentParser(
         prog=f"maskexp {verb}",
         description="Print the prediction for each image and write what it was made from: <name>_mask.png, the "
         "attribution (for a network with masks, the mask), and <name>_overlay.png, the image with the rest darkened. A "
         "map that is chosen by --map is written to <name>_<map>.png and <name>_<map>_overlay.png.",
     )
-    parser.add_argument("checkpoint", metavar="CKPT", help="checkpoint of a trained model")
+    parser.add_argument("model", metavar="MODEL", help="checkpoint of a trained model, or a model.onnx from its export")
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="image files")
     parser.add_argument("--out", default="explanations", help="folder of the images (default: %(default)s)")
     parser.add_argument(
@@ -86,11 +61,23 @@ def _parser(verb: str) -> argparse.ArgumentParser:
         metavar="MAP",
         action="append",
         default=[],
-        help=f"explain the predicted class by this map; may be given again (default: {OWN}): {OWN}, "
-        f"{', '.join(attribution_names())}; settings stand behind the name, as in rise:masks=4000:hiding=layer",
+        help=f"explain the predicted class by this map; may be given again (default: {OWN}): "
+        f"{', '.join((OWN, *names))}; settings stand behind the name, as in rise:masks=4000:hiding=layer",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object per image, with all logits")
     return parser
+
+
+def _opened(path: str) -> Explainer:
+    suffix = Path(path).suffix
+    if suffix == ".pt2":
+        raise CommandError(
+            f"{path} is a program of torch.export, for torch.export.load; explain the checkpoint, or a model.onnx that "
+            "maskexp export wrote"
+        )
+    module, name = ONNX if suffix == ".onnx" else CHECKPOINT
+    opened: Explainer = getattr(importlib.import_module(module), name)(path)
+    return opened
 
 
 def _names(images: Sequence[str]) -> list[str]:
@@ -105,25 +92,16 @@ def _names(images: Sequence[str]) -> list[str]:
     return names
 
 
-def _maps(names: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of the maps, given one by one or as lists."""
-    given = [name for text in names for name in text.strip("[] ").split(",")]
-    return validated_maps([name.strip() for name in given] or [OWN])
-
-
-def _write_maps(base: Path, image: Tensor, prediction: Prediction, maps: Sequence[str]) -> list[str]:
+def _write_maps(base: Path, explanation: Explanation) -> list[str]:
     """Write each map and its overlay; return their files."""
-    pixels = image.permute(1, 2, 0).numpy() / 255
     drawn = []
-    for name in maps:
-        attribution = prediction.attribution_at((image.shape[-2], image.shape[-1]), name)
-        if attribution is None:
-            continue
-        shown = attribution[0, 0].numpy()
+    for each in explanation.maps:
+        shown = each.values
         if shown.min() == shown.max():
-            note(f"{base.name}: {map_title(name)} has the same value everywhere, and says nothing")
-        plain, overlay = ("mask", "overlay") if name == OWN else (_file_name(name), f"{_file_name(name)}_overlay")
-        for kind, values in ((plain, shown), (overlay, visible_part(pixels, shown))):
+            sys.stderr.write(f"maskexp: {base.name}: {each.title} has the same value everywhere, and says nothing\n")
+        file_name = _file_name(each.name)
+        plain, overlay = ("mask", "overlay") if each.name == OWN else (file_name, f"{file_name}_overlay")
+        for kind, values in ((plain, shown), (overlay, visible_part(explanation.image / 255, shown))):
             file = f"{base}_{kind}.png"
             with atomic_write(file) as partial:
                 Image.fromarray(np.rint(values * 255).astype(np.uint8)).save(partial)
@@ -136,16 +114,12 @@ def _file_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.=-]+", "_", name)
 
 
-def _report(path: str, pictures: Sequence[str], method: Method, prediction: Prediction, as_json: bool) -> str:
-    if method.spec is None:
-        raise ValueError("the method was loaded without the specification of its data")
-    logits = prediction.logits[0].float()
-    probability = logits.softmax(dim=0)
-    names = method.spec.class_names
-    best = probability.argsort(descending=True).tolist()
+def _report(path: str, pictures: Sequence[str], explanation: Explanation, names: Sequence[str], as_json: bool) -> str:
+    probability = explanation.probabilities
+    best = np.argsort(-probability, kind="stable").tolist()
     if as_json:
         values = {"image": path, "predicted": names[best[0]], "probability": float(probability[best[0]])}
-        by_class = dict(zip(names, logits.tolist(), strict=True))
+        by_class = dict(zip(names, explanation.logits.tolist(), strict=True))
         return json.dumps(values | {"logits": by_class, "pictures": list(pictures)}) + "\n"
     classes = ", ".join(f"{names[k]} {probability[k]:.1%}" for k in best[:SHOWN])
     return f"{path}: {classes}\n" + "".join(f"  {picture}\n" for picture in pictures)

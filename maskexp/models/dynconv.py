@@ -106,7 +106,7 @@ class DynConvNetwork(Network):
         """
         features = self.resnet.begin(images)
         used, dilated = list[Tensor](), list[Tensor]()
-        macs = features.new_full((len(images),), self.resnet.fixed_macs(images.shape[-2:]), dtype=torch.float32)
+        macs = features.new_full((images.shape[0],), self.resnet.fixed_macs(images.shape[-2:]), dtype=torch.float32)
         for number, block in enumerate(self.resnet.blocks):
             unit = cast(DynConvEstimator, self.units[number])
             if masks is None:

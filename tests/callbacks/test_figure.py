@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from maskexp.callbacks.figure import CELL, FRAME, GAP, HEADER, MARGIN, OUTLINE, GalleryRow, draw_gallery, visible_part
+from maskexp.callbacks.figure import CELL, FRAME, GAP, HEADER, MARGIN, OUTLINE, GalleryRow, draw_gallery
 
 
 def row(**changes: object) -> GalleryRow:
@@ -72,8 +72,3 @@ def test_right_and_wrong_look_different() -> None:
 def test_no_sample_is_an_error() -> None:
     with pytest.raises(ValueError, match="at least one sample"):
         draw_gallery([], "")
-
-
-def test_visible_part_keeps_what_is_attributed() -> None:
-    image = np.ones((1, 2, 3))
-    assert visible_part(image, np.array([[1.0, 0.0]]), dimmed=0.25)[0, :, 0].tolist() == [1.0, 0.25]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from maskexp.cli.explain import evaluation_pipeline, prepare_image
+from maskexp.cli.explain_checkpoint import evaluation_pipeline, prepare_image
 from maskexp.cli.main import main
 from maskexp.data import DataError
 from maskexp.data.transforms import EvalTransform

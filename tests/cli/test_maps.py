@@ -12,7 +12,7 @@ from PIL import Image
 
 from maskexp.attribution import attribution_map
 from maskexp.cli import terminal
-from maskexp.cli.explain import evaluation_pipeline, prepare_image
+from maskexp.cli.explain_checkpoint import evaluation_pipeline, prepare_image
 from maskexp.cli.terminal import ProgressNotes
 from maskexp.methods import load_method
 from maskexp.methods.checkpoint import read_checkpoint
