@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-__all__ = ["YamlError", "read_yaml"]
+__all__ = ["YamlError", "read_yaml", "read_yaml_text"]
 
 LARGEST = 1_000_000
 """Bytes; a complete configuration has about 10 000."""
@@ -37,7 +37,24 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
         YamlError: if it is no regular file, is no YAML, repeats a key, holds anything but text, numbers, booleans,
             null, lists and keys, or is larger or deeper than any configuration.
     """
-    text = _text(path)
+    values = read_yaml_text(path, _text(path))
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise YamlError(f"{path} has to hold keys and values, but holds a {type(values).__name__}")
+    return values
+
+
+def read_yaml_text(path: str | os.PathLike[str], text: str) -> Any:
+    """Read text as YAML, in the way of :func:`read_yaml`, whatever it holds.
+
+    Args:
+        path: where the text comes from, for messages: a file, or a flag.
+        text: to read.
+
+    Raises:
+        YamlError: as :func:`read_yaml`.
+    """
     try:
         _require_bounded(path, text)
         values = yaml.load(text, Loader=_Loader)  # noqa: S506, a SafeLoader
@@ -51,10 +68,6 @@ def read_yaml(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise
     except (ValueError, ArithmeticError, LookupError, AttributeError, TypeError) as error:  # of a tag such as !!bool
         raise YamlError(f"{path} holds a value that cannot be read as the number or the type that it claims") from error
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise YamlError(f"{path} has to hold keys and values, but holds a {type(values).__name__}")
     _require_plain(path, values, "")
     return values
 
@@ -121,7 +134,7 @@ def _require_plain(path: str | os.PathLike[str], value: Any, key: str) -> None:
         for inner in value:
             _require_plain(path, inner, key)
     elif value is not None and not isinstance(value, (str, int, float)):
-        raise YamlError(f"{path}: {key} holds a {type(value).__name__}, which no setting takes")
+        raise YamlError(f"{path}: {key or 'it'} holds a {type(value).__name__}, which no setting takes")
 
 
 class _Loader(_Base):  # type: ignore[misc]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from maskexp.files import atomic_write
+from maskexp.suggestions import did_you_mean
 from maskexp.types import attached_datamodule, required_datamodule
 
 __all__ = ["KeepCheckpoints", "WholeFileCheckpointIO"]
@@ -76,9 +77,15 @@ class KeepCheckpoints(Checkpoint):
             )
 
     def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Complain about an unknown metric before the first epoch rather than after it."""
+        """Complain about an unknown metric, ours or another callback's, before the first epoch rather than after it."""
         if self.rule != LAST:
             self._require_metric(trainer)
+        known = [name for name in trainer.callback_metrics if not name.startswith("val/n_group/")]
+        for callback in cast(Any, trainer).callbacks:
+            metric = getattr(callback, "monitor", None)
+            if isinstance(metric, str) and not metric.startswith("train/") and metric not in trainer.callback_metrics:
+                hint = did_you_mean(metric, known)
+                raise ValueError(f"{type(callback).__name__} monitors {metric!r}, which nothing measures; {hint}")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note that there are fresh scores; in the middle of an epoch, keep the weights that they are of."""

@@ -6,12 +6,26 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from yaml import YAMLError
+
 from maskexp.cli.errors import CommandError
+from maskexp.yaml_files import YamlError, read_yaml_text
 
 NESTED, NULLS = 3, ("null", "~", "None")
 """Names in a flag such as ``--data.train_transform.flip``; how nothing is written."""
 
-__all__ = ["at_home", "in_the_parsers_words", "last_value", "nested_nulls", "refuse_environment", "take_values"]
+STRUCTURED = re.compile(r"[\[{]|[?&*!]|.*: ", re.DOTALL)
+"""How text begins that YAML may read as more than one value."""
+
+__all__ = [
+    "at_home",
+    "in_the_parsers_words",
+    "last_value",
+    "nested_nulls",
+    "refuse_environment",
+    "require_plain_values",
+    "take_values",
+]
 
 
 def at_home(value: str) -> str:
@@ -74,6 +88,26 @@ def in_the_parsers_words(args: Sequence[str]) -> list[str]:
     return [
         "null" if arg == "None" else f"{arg.removesuffix('None')}null" if arg.endswith("=None") else arg for arg in args
     ]
+
+
+def require_plain_values(args: Sequence[str]) -> None:
+    """Refuse values that would fill the memory, or that hold what no setting is, before a parser reads them as YAML.
+
+    What is no YAML at all is left to the parser, which knows what the value should have been.
+
+    Raises:
+        CommandError: if a value is nested too deeply, refers to itself, holds too much, or a key twice.
+    """
+    before = "the command"
+    for arg in args:
+        name, equals, value = arg.partition("=") if arg.startswith("--") else ("", "", arg)
+        if STRUCTURED.match(value):
+            try:
+                read_yaml_text(name or before, value)
+            except YamlError as error:
+                if not isinstance(error.__cause__, YAMLError) or "given twice" in str(error):
+                    raise CommandError(str(error).replace(" is no YAML in line 1", "")) from error
+        before = name if name and not equals else before
 
 
 def refuse_environment(verb: str, environment: Mapping[str, str]) -> None:

@@ -121,7 +121,9 @@ def _text(report: Report) -> str:
     for split, counts in report.counts.items():
         groups = ", ".join(f"{name} {count}" for name, count in zip(report.group_names, counts, strict=True))
         many = f"{len(counts)} groups or classes, {min(counts, default=0)} to {max(counts, default=0)} each"
-        lines.append(f"  {split:<6} {sum(counts):>6}  {groups if len(counts) <= MOST_GROUPS else many}")
+        total = report.totals[split]
+        rest = f", without attribute {total - sum(counts)}" if total > sum(counts) else ""
+        lines.append(f"  {split:<6} {total:>6}  {groups if len(counts) <= MOST_GROUPS else many}{rest}")
     if report.sha256:
         lines.append(f"  sha256 {report.sha256}")
     for finding in report.findings:

@@ -38,7 +38,7 @@ def prepare(args: Sequence[str]) -> int:
         "--max_unpacked",
         metavar="GB",
         type=float,
-        help="what an archive may hold unpacked (default: ten times its own size and 0.2 GB)",
+        help="what an archive may hold unpacked (default: twice its own size and 0.2 GB)",
     )
     options = parser.parse_args(args)
     name = options.name

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from maskexp.attribution import add_attributions, map_title, report_progress, require_maps, validated_maps
+from maskexp.cli.errors import CommandError
 from maskexp.cli.terminal import ProgressNotes
+from maskexp.data.errors import DataError
 from maskexp.data.loading.pixels import read_rgb
 from maskexp.data.transforms.pipeline import Pipeline
 from maskexp.data.transforms.stored import eval_transform
@@ -32,11 +34,15 @@ class CheckpointExplainer:
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it is no checkpoint of ours.
+        CommandError: if the transform of its evaluation cannot be built again.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         checkpoint = read_checkpoint(path)
-        self.pipeline = evaluation_pipeline(checkpoint)
+        try:
+            self.pipeline = evaluation_pipeline(checkpoint)
+        except DataError as error:
+            raise CommandError(f"{os.fspath(path)}: {error}") from error
         self.class_names = data_spec(checkpoint).class_names
         self.method = load_method(path)
         self.maps: tuple[str, ...] = (OWN,)

@@ -11,10 +11,10 @@ from typing import Any, cast
 
 from jsonargparse import Namespace
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder, Timer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-__all__ = ["AdaptedCLI", "out_of_time", "restoring_only"]
+__all__ = ["AdaptedCLI", "out_of_time", "restoring_only", "without_finders"]
 
 NOT_ON_THE_COMMAND_LINE = {"spec"}
 """Arguments of methods that a datamodule answers."""
@@ -87,6 +87,15 @@ def restoring_only(trainer: Trainer, checkpoint: str | None) -> Iterator[None]:
         yield
     finally:
         connector._user_managed = False
+
+
+def without_finders(callbacks: Any) -> list[Callback] | None:
+    """Return the callbacks of a training that goes on: what a finder found stands in its configuration.
+
+    Lightning's finders would look again at each start, and change the rate or the batch size of a resumed training.
+    """
+    listed = callbacks if isinstance(callbacks, list) else [callbacks] if callbacks else []
+    return [each for each in listed if not isinstance(each, (LearningRateFinder, BatchSizeFinder))]
 
 
 def out_of_time(trainer: Trainer) -> bool:

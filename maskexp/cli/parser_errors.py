@@ -52,6 +52,9 @@ def explain_parser_error(
         return _missing(missing, class_path, section, classes)
     if section is not None and section in classes and class_path is None:
         chosen = _found(rf"(?:Given value|Got value|import path string): {_CHOICE}", message) or "this"
+        if chosen == "this":
+            names = ", ".join(classes[section])
+            return f"--{section} names no class: give a name ({names}), or {{class_path: NAME, init_args: {{…}}}}"
         if chosen == "NestedArg":
             return f"an argument of {section} is given, but no {section} is chosen: give --{section} NAME as well"
         if section != "evaluations" and chosen.rpartition(".")[2] in classes[section]:
@@ -86,7 +89,11 @@ def _not_accepted(argument: str, before: str, configuration: Configuration) -> s
     """Name an argument that a class does not take by its whole key, and suggest another."""
     class_path = re.findall(_CLASS_PATH, before)[-1]
     key = f"{_nested_key(before) or short_name(class_path)}.{argument}"
-    hint = did_you_mean(argument, _arguments(class_path))
+    renamed = getattr(_class(class_path), "renamed_arguments", {})
+    hint = f"it is called {renamed[argument]} now" if argument in renamed else ""
+    if not (known := [name for name in _parameters(class_path) if name != "spec"]):
+        return _no_class(key)
+    hint = hint or did_you_mean(argument, known)
     if key == f"data.{argument}" and argument in MOVED_ARGUMENTS:
         hint = f"write data.{MOVED_ARGUMENTS[argument]}.{argument}"
     return f"{_blame(key, configuration)}unknown key {key}; {hint}"
@@ -124,7 +131,14 @@ def _unknown_key(unknown: str, keys: list[str], configuration: Configuration) ->
         level.append(names[len(level)])
         choices = _below(level, keys)
     wrong = names[len(level)]
+    if not choices:
+        return _no_class(unknown)
     return f"{_blame(unknown, configuration)}unknown key {'.'.join([*level, wrong])}; {did_you_mean(wrong, choices)}"
+
+
+def _no_class(key: str) -> str:
+    section = key.rpartition(".")[0]
+    return f"unknown key {key}: no class is chosen for {section} yet; give --{section} NAME before it"
 
 
 def _below(level: Sequence[str], keys: Iterable[str]) -> list[str]:
@@ -145,8 +159,8 @@ def _missing(names: str, class_path: str | None, section: str | None, classes: M
 
 def _wrong_value(message: str, section: str | None, class_path: str | None, configuration: Configuration) -> str:
     """Name the key, what it holds and what it should hold; else the message in one line."""
-    if unreadable := re.search(r'[Kk]ey "([\w.]+)": Unable to load config (.*?) - ', message, re.DOTALL):
-        return f"{unreadable[1]} is {unreadable[2]}, which is neither a YAML file nor YAML of keys and values"
+    if unreadable := re.search(r'[Kk]ey "([\w.]+)":\s*Unable to load config (.*?) - ', message, re.DOTALL):
+        return f"{unreadable[1]} is {unreadable[2].strip()}, which is neither a YAML file nor YAML of keys and values"
     names = re.findall(r'[Kk]ey "([\w.]+)"', message)
     expected = _found(r"(Expected [^\n]*?)(?:\. Got value: [^\n]*)?$", message, re.MULTILINE)
     value = _found(r"Got value: ([^\n]*)|Given value: ([^\n]*)", message)
@@ -166,16 +180,10 @@ def _blame(key: str, configuration: Configuration) -> str:
     return f"{origin}: " if origin else ""
 
 
-def _arguments(class_path: str) -> list[str]:
-    """Return the names of a class's arguments, those that it hands on to its bases included."""
-    return list(_parameters(class_path))
-
-
 def _parameters(class_path: str) -> dict[str, inspect.Parameter]:
     """Return a class's arguments by name, its own before those of its bases."""
-    module, _, name = class_path.rpartition(".")
     found: dict[str, inspect.Parameter] = {}
-    for parent in getattr(importlib.import_module(module), name).__mro__:
+    for parent in _class(class_path).__mro__:
         if "__init__" in vars(parent):
             parameters = inspect.signature(parent.__init__).parameters.values()
             named = {p.name: p for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
@@ -183,6 +191,12 @@ def _parameters(class_path: str) -> dict[str, inspect.Parameter]:
             if not any(p.kind is p.VAR_KEYWORD for p in parameters):
                 break
     found.pop("self", None)
+    return found
+
+
+def _class(class_path: str) -> type:
+    module, _, name = class_path.rpartition(".")
+    found: type = getattr(importlib.import_module(module), name)
     return found
 
 

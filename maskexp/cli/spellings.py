@@ -6,11 +6,13 @@ import ast
 import json
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from maskexp.cli.config import DOTTED, SECTIONS, Configuration
 from maskexp.cli.errors import CommandError
 from maskexp.cli.layers import chosen_class
+from maskexp.yaml_files import read_yaml_text
 
 __all__ = ["completed_classes", "plain_spellings", "with_whole_numbers"]
 
@@ -86,9 +88,28 @@ def with_whole_numbers(flags: Sequence[str], complaint: str) -> list[str] | None
     key = re.findall(r'[Kk]ey "([\w.]+)"', complaint)
     if value is None or not key or "int" not in complaint:
         return None
-    ending = f"{key[-1]}={value[1]}"
-    changed = [f[: -len(value[1])] + str(int(float(value[1]))) if _ends(f, ending) else f for f in flags]
+    ending, whole = f"{key[-1]}={value[1]}", int(float(value[1]))
+    changed = [
+        _with_whole_number(f, key[-1].rpartition(".")[2], whole)
+        if f.startswith("--config={")
+        else f[: -len(value[1])] + str(whole)
+        if _ends(f, ending)
+        else f
+        for f in flags
+    ]
     return None if changed == list(flags) else changed
+
+
+def _with_whole_number(flag: str, name: str, whole: int) -> str:
+    """Return a configuration in which each key of a name whose value is a whole number has it as an int."""
+
+    def mended(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {k: whole if k == name and type(v) is float and v == whole else mended(v) for k, v in value.items()}
+
+    prefix = "--config="
+    return prefix + json.dumps(mended(json.loads(flag.removeprefix(prefix))))
 
 
 def _ends(flag: str, ending: str) -> bool:
@@ -104,16 +125,23 @@ def _is_section(name: str, value: str) -> bool:
 
 
 def _mapping(name: str, value: str) -> Mapping[str, Any] | None:
-    """Return the mapping that stands for a whole section, written by Python or as JSON."""
+    """Return the mapping that stands for a whole section, written by Python, as JSON or as YAML."""
     if name.removeprefix("--") not in DOTTED or not value.startswith("{"):
         return None
-    for read in (json.loads, ast.literal_eval):
+    for read in (json.loads, ast.literal_eval, partial(read_yaml_text, name)):
         try:
             found = read(value)
         except (ValueError, SyntaxError):
             continue
-        return found if isinstance(found, dict) else None
+        return found if isinstance(found, dict) and all(_is_value(*each) for each in found.items()) else None
     return None
+
+
+def _is_value(key: Any, value: Any) -> bool:
+    """Whether an entry of a section is one that can be written as a flag of its own."""
+    if key == "class_path":
+        return isinstance(value, str) and bool(value)
+    return isinstance(key, str) and key != "dict_kwargs" and (key != "init_args" or isinstance(value, dict | None))
 
 
 def _one_by_one(name: str, mapping: Mapping[str, Any]) -> list[str]:

@@ -32,12 +32,19 @@ from maskexp.callbacks import (
 from maskexp.callbacks.validations import ValidationLog
 from maskexp.callbacks.wandb_log import log_selected, mark_preempting, sync_command, wandb_runs
 from maskexp.cli.allocation import check_allocation
-from maskexp.cli.arguments import in_the_parsers_words, last_value, nested_nulls, refuse_environment, take_values
+from maskexp.cli.arguments import (
+    in_the_parsers_words,
+    last_value,
+    nested_nulls,
+    refuse_environment,
+    require_plain_values,
+    take_values,
+)
 from maskexp.cli.checkpoint import checkpoint_facts, checkpoint_layer, is_selected, locate, run_directory
 from maskexp.cli.config import Configuration, differences, first_nan, read_configuration, short_name
 from maskexp.cli.errors import CommandError
 from maskexp.cli.layers import chosen_class, classes_first, stack
-from maskexp.cli.lightning_adapter import AdaptedCLI, out_of_time, restoring_only
+from maskexp.cli.lightning_adapter import AdaptedCLI, out_of_time, restoring_only, without_finders
 from maskexp.cli.loggers import named_loggers, settle_loggers, with_csv_log
 from maskexp.cli.matrix import row_configuration
 from maskexp.cli.parser_errors import explain_parser_error, missing_value
@@ -83,6 +90,7 @@ def run(verb: str, args: Sequence[str]) -> int:
     interruptible()
     silence()
     refuse_environment(verb, os.environ)
+    require_plain_values(args)
     paths, flags = take_values(in_the_parsers_words(args), "--config", "-c")
     rows, flags = take_values(flags, "--row")
     configuration = row_configuration(paths, rows[-1]) if rows else read_configuration(paths)
@@ -288,8 +296,11 @@ class TrainingCLI(AdaptedCLI):
             super().instantiate_classes()
         except ValueError as error:
             said: BaseException = error
-            while said.__cause__ is not None and str(said).startswith("Does not validate"):
+            while said.__cause__ is not None and str(said).startswith(("Does not validate", "Problem with given")):
                 said = said.__cause__
+            if isinstance(said, ModuleNotFoundError):
+                name = short_name((re.findall(r"given class_path '([\w.]+)'", str(error)) or ["what was chosen"])[-1])
+                raise CommandError(f"{name} needs a package that is not here: {said}") from error
             raise said from None
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -301,6 +312,8 @@ class TrainingCLI(AdaptedCLI):
             if key.startswith("limit_") and type(given) is int and settings[key] == given:
                 settings[key] = given
         plugins = settings.get("plugins") or []
+        if self.verb == "fit" and self.checkpoint is not None:
+            settings["callbacks"] = without_finders(settings["callbacks"])
         settings["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), WholeFileCheckpointIO()]
         settings["logger"] = with_csv_log(settings["logger"], self.directory)
         settings["default_root_dir"] = settings["default_root_dir"] or str(self.directory)
@@ -338,7 +351,9 @@ class TrainingCLI(AdaptedCLI):
             self._run(verb)
         except BaseException as error:
             if self.verb == "fit" and self._makes_directory:
-                self.directory.discard_unless_begun()
+                # What fails in its first step was wrong from the start.
+                begun = isinstance(error, Interruption) or self.trainer.global_step > 0
+                self.directory.discard_unless_begun(begun)
             self.directory.discard_if_empty()
             if isinstance(error, Interruption):
                 error.advice = self._how_to_go_on()

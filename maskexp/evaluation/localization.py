@@ -26,7 +26,6 @@ from maskexp.metrics import (
     control_attribution,
 )
 from maskexp.metrics.functional.legacy_comet import validated_edges
-from maskexp.metrics.functional.max_box_accuracy import threshold_grid
 from maskexp.metrics.functional.pointing_game import validated_tolerance
 from maskexp.models.network import Network
 from maskexp.types import OWN, Batch, DataSpec, Prediction
@@ -86,14 +85,13 @@ class Localization(_JudgedMaps):
 
     Args:
         maps: which maps are judged: ``own`` and those registered in :mod:`maskexp.attribution`.
-        boxes: whether to compare boxes too; needs scipy, runs on the CPU, and takes seconds an image of 224 × 224
-            pixels, most of them for the random control.
+        boxes: whether to compare boxes too; runs on the CPU, and takes seconds an image of 224 × 224 pixels, most of
+            them for the random control.
         tolerance: of the pointing game in pixels (TorchRay: 15, which means little on images of 64 pixels).
         seed: of the random control.
 
     Raises:
         ValueError: if the tolerance is negative.
-        ModuleNotFoundError: if there are boxes to compare and scipy is missing.
     """
 
     needs_validation = True
@@ -102,8 +100,6 @@ class Localization(_JudgedMaps):
         self, maps: Sequence[str] = DEFAULT_MAPS, boxes: bool = False, tolerance: float = 15, seed: int = 0
     ) -> None:
         super().__init__(maps, seed)
-        if boxes:
-            threshold_grid(1)  # refuses now, rather than after the test has begun, if scipy is missing
         self.boxes, self.tolerance = boxes, validated_tolerance(tolerance)
         self.thresholds: dict[str, float] = {}
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, cast, get_args
 
 import torch
-from lightning.pytorch import Callback, LightningModule
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import BaseFinetuning, StochasticWeightAveraging
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
@@ -197,6 +197,14 @@ class Method(LightningModule, ABC):
         """Whether there is a network yet."""
         return "network" in self._modules
 
+    @property
+    def attached_trainer(self) -> Trainer | None:
+        """The trainer, or None where there is none."""
+        try:
+            return self.trainer
+        except RuntimeError:
+            return None
+
     def configure_model(self) -> None:
         """Build the network for the datamodule's specification, or for the argument ``spec``.
 
@@ -205,9 +213,7 @@ class Method(LightningModule, ABC):
         Raises:
             ValueError: if neither says what the data is.
         """
-        try:
-            trainer = self.trainer
-        except RuntimeError:  # load_from_checkpoint has none, and on_load_checkpoint follows
+        if (trainer := self.attached_trainer) is None:  # load_from_checkpoint has none, and on_load_checkpoint follows
             return
         data = attached_datamodule(trainer)
         spec = self.spec if data is None else data.spec
@@ -284,8 +290,20 @@ class Method(LightningModule, ABC):
     # --- steps ---------------------------------------------------------------------------------------------------
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of a batch and log its terms."""
-        prediction = self(batch["image"])
+        """Return the loss of a batch and log its terms.
+
+        Raises:
+            ValueError: if the loss or the logits are not finite, or if the batch is too small for batch norm.
+        """
+        try:
+            prediction: Prediction = self(batch["image"])
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ValueError(
+                "batch norm has nothing to normalise by in a batch of one image whose last map is one cell; give a "
+                "larger --data.batch_size or a larger --data.image_size"
+            ) from error
         terms = self.objective(prediction, batch)
         loss = torch.stack(list(terms.values())).sum()
         self._require_finite(loss, prediction.logits, batch_idx)
@@ -423,7 +441,7 @@ class Method(LightningModule, ABC):
         if not self.is_built:
             self.build(self.spec or trained)
         check_weights(self.state_dict(), checkpoint["state_dict"])
-        if self._trainer is not None and self._trainer.state.fn == "fit":
+        if (trainer := self.attached_trainer) is not None and trainer.state.fn == "fit":
             self._adapt_optimizer(checkpoint)
 
 

@@ -182,5 +182,5 @@ def plan_anew(
     for group, rate, peak in zip(optimizer.param_groups, rates, peaks, strict=True):
         group["lr"], group["initial_lr"] = rate, peak
     if schedule is not None:
-        schedule.base_lrs, schedule._last_lr = [*peaks], [*rates]
+        schedule.load_state_dict(schedule.state_dict() | {"base_lrs": [*peaks], "_last_lr": [*rates]})
     return rates[0]

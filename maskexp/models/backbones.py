@@ -6,6 +6,7 @@ normalises them with the statistics of its own weights.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ import maskexp.models.small  # noqa: F401  registers small_convnet with timm
 from maskexp.serialization import load_tensors, require_weights
 from maskexp.suggestions import did_you_mean
 
+SIZES = (8, 16, *range(32, 513, 32))
+"""Sides of images that a message proposes where others do not pass through a network."""
 HUB = "timm"
 """The value of ``weights`` that asks for timm's default pretrained weights of the network."""
 
@@ -41,8 +44,8 @@ def create_timm(name: str, weights: str | None, image_size: tuple[int, int], **o
             have one for as many classes.
 
     Raises:
-        ValueError: if no such network exists, or the file does not fit it: a shape differs, or less than half of the
-            network's weights are in it.
+        ValueError: if no such network exists, if it cannot take images of this size, or if the file does not fit it: a
+            shape differs, or less than half of the network's weights are in it.
         FileNotFoundError: if ``weights`` is a path to no file.
     """
     if not isinstance(name, str):
@@ -56,11 +59,12 @@ def create_timm(name: str, weights: str | None, image_size: tuple[int, int], **o
     config = timm.get_pretrained_cfg(base)
     if config is not None and config.fixed_input_size:
         options["img_size"] = image_size
+    _check_image_size(base, name, image_size, options)
     state: dict[str, Tensor] | None = None
     if weights is not None:
         options["pretrained"] = True
         if weights != HUB:
-            state = read_state_dict(weights)
+            state = read_state_dict(weights, name)
             options["pretrained_cfg_overlay"] = {"state_dict": state}
             classes = _classes(state, config)
             if "num_classes" in options and classes is not None:  # timm keeps a head of as many classes as it is told
@@ -78,6 +82,39 @@ def create_timm(name: str, weights: str | None, image_size: tuple[int, int], **o
     if adapt is not None:
         adapt(network)
     return network
+
+
+def _check_image_size(base: str, name: str, image_size: tuple[int, int], options: Mapping[str, Any]) -> None:
+    """Refuse a size of images that a network cannot take, from the shapes alone; nothing is computed.
+
+    A network that fails at every size fails for another reason, which whoever builds it is told.
+
+    Raises:
+        ValueError: if it takes larger images only, or others.
+    """
+    if _takes(base, image_size, options):
+        return
+    own = timm.get_pretrained_cfg(base)
+    sizes = {*SIZES, *(own.input_size[1:] if own is not None else ())}
+    larger = (size for size in sorted(sizes) if size > min(image_size))
+    fitting = next((size for size in larger if _takes(base, (size, size), options)), None)
+    if fitting is not None:
+        raise ValueError(
+            f"{name!r} cannot take images of {image_size[1]}x{image_size[0]} pixels; give --data.image_size {fitting}, "
+            "for example, or another --model.backbone"
+        )
+
+
+def _takes(base: str, image_size: tuple[int, int], options: Mapping[str, Any]) -> bool:
+    """Return whether two images of a size pass through a network."""
+    fitted = {**options, "img_size": image_size} if "img_size" in options else options
+    with torch.device("meta"), torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            timm.create_model(base, **fitted).eval()(torch.zeros(2, 3, *image_size))
+        except (RuntimeError, AssertionError, ArithmeticError, ValueError, LookupError, AttributeError):
+            return False
+    return True
 
 
 class Backbone(nn.Module):
@@ -175,8 +212,17 @@ def _check_stages(name: str, stages: int, image_size: tuple[int, int]) -> None:
         raise ValueError(f"stages is {stages}, but {name!r} has {available}; choose 1 to {available}")
 
 
-def read_state_dict(path: str) -> dict[str, Tensor]:
-    """Read a state dictionary from a file that need not be trusted."""
+def read_state_dict(path: str, name: str) -> dict[str, Tensor]:
+    """Read a state dictionary with timm's names from a file that need not be trusted.
+
+    Args:
+        path: a ``.safetensors`` or PyTorch file, or a checkpoint of ours whose network has a backbone in it.
+        name: of the network that the weights are for.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file holds no weights, or is a checkpoint of ours of another network.
+    """
     if not Path(path).is_file():
         raise FileNotFoundError(f"no weights at {path!r}; give a file, 'timm' for the hub's weights, or null for none")
     if path.endswith(".safetensors"):
@@ -185,14 +231,35 @@ def read_state_dict(path: str) -> dict[str, Tensor]:
         except (safetensors.SafetensorError, KeyError, TypeError) as error:
             raise ValueError(f"{path} is not a safetensors file that can be read; get it again") from error
     content = load_tensors(path)
-    return _classifier_in_checkpoint(require_weights(content.get("state_dict", content), path))
+    state = require_weights(content.get("state_dict", content), path)
+    arguments, entry = content.get("hyper_parameters"), content.get("maskexp")
+    if not isinstance(arguments, Mapping) or not isinstance(entry, Mapping):
+        return state
+    method, trained = entry.get("method"), arguments.get("backbone")
+    if trained != name.rpartition("/")[2]:
+        raise ValueError(
+            f"the weights {path!r} are a checkpoint of {method} on {trained}, not on {name}; give --model.backbone "
+            f"{trained}, or other weights"
+        )
+    for part in _PARTS:
+        if own := {key.removeprefix(part): tensor for key, tensor in state.items() if key.startswith(part)}:
+            return _under_timms_names(own, name)
+    raise ValueError(
+        f"the weights {path!r} are a checkpoint of {method}, whose backbone is taken apart; give one of ERM, AIM, "
+        "BottomUp or COMET, or other weights"
+    )
 
 
-def _classifier_in_checkpoint(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the timm network in a checkpoint of ours of a plain classifier; any other state as it is."""
-    prefix = "network.network."
-    own = {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-    return own or state
+_PARTS = ("network.network.", "network.backbone.network.", "network.predictor.network.")
+"""Where the timm network stands in a checkpoint: of a plain classifier, of a pyramid, of COMET."""
+
+
+def _under_timms_names(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Return weights under the names of the whole network; timm renames the layers of a pyramid."""
+    with torch.device("meta"):
+        whole = timm.create_model(_VARIANTS.get(name, (name, None))[0]).state_dict()
+    known = {key.replace(".", "_"): key for key in whole}
+    return {known.get(key.removeprefix("model.").replace(".", "_"), key): tensor for key, tensor in state.items()}
 
 
 def _classes(state: Mapping[str, Tensor], config: PretrainedCfg | None) -> int | None:

@@ -129,7 +129,7 @@ def _create_torchvision(name: str, num_classes: int, weights: str | None) -> nn.
     if weights is None or weights == HUB:
         network = torchvision.models.get_model(own, weights="DEFAULT" if weights == HUB else None)
     else:
-        state = read_state_dict(weights)
+        state = read_state_dict(weights, name)
         head = {"num_classes": len(state["fc.weight"])} if "fc.weight" in state else {}
         network = torchvision.models.get_model(own, weights=None, **head)
         try:

@@ -15,7 +15,7 @@ from torchvision.models.segmentation import lraspp_mobilenet_v3_large
 from torchvision.models.segmentation.lraspp import LRASPPHead
 
 from maskexp.models.backbones import HUB, Normalize, create_timm
-from maskexp.serialization import load_tensors
+from maskexp.serialization import load_tensors, require_weights
 
 __all__ = ["IMAGENET", "LRASPP", "Selector", "enlarge"]
 
@@ -41,8 +41,8 @@ class Selector(nn.Module):
             have no finer detail.
 
     Raises:
-        ValueError: if the network is unknown, has no maps of these strides, or ``lraspp_mobilenet_v3_large`` is asked
-            for another stride than 8.
+        ValueError: if the network is unknown, has no maps of these strides, if ``lraspp_mobilenet_v3_large`` is asked
+            for another stride than 8, or if the weights are those of another network.
     """
 
     def __init__(
@@ -75,7 +75,13 @@ class Selector(nn.Module):
         network = lraspp_mobilenet_v3_large(num_classes=1, weights_backbone=hub)
         if weights not in (None, IMAGENET):
             whole = mobilenet_v3_large(dilated=True)
-            whole.load_state_dict(load_tensors(weights))
+            try:
+                whole.load_state_dict(require_weights(load_tensors(weights), weights))
+            except RuntimeError as error:
+                raise ValueError(
+                    f"the weights {weights!r} are none of torchvision's mobilenet_v3_large; give its state dictionary, "
+                    f"{IMAGENET}, or null"
+                ) from error
             network.backbone.load_state_dict(whole.features.state_dict())
         self.backbone, self.head = network.backbone, network.classifier
         statistics = found.transforms()

@@ -146,9 +146,13 @@ class RunDirectory:
             for leftover in sorted(folder.glob(".*.part.*")):
                 leftover.unlink(missing_ok=True)
 
-    def discard_unless_begun(self) -> None:
-        """Remove what a training left that failed before it began: its loggers may have written already."""
-        if not self.holds_run and self.path.is_dir():
+    def discard_unless_begun(self, begun: bool = False) -> None:
+        """Remove what a training left that failed before it began: its loggers may have written already.
+
+        Args:
+            begun: whether a training that has written its configuration down is one that began.
+        """
+        if not (begun and self.holds_run) and self.checkpoint("last") is None and self.path.is_dir():
             shutil.rmtree(self.path, ignore_errors=True)
 
     def discard_if_empty(self) -> None:

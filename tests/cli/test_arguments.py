@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 import torch
 
-from maskexp.cli.arguments import in_the_parsers_words, refuse_environment
+from maskexp.cli.arguments import in_the_parsers_words, refuse_environment, require_plain_values
 from maskexp.cli.config import Configuration
 from maskexp.cli.errors import CommandError
 from maskexp.cli.parser_errors import explain_parser_error
-from maskexp.methods import ERM
+from maskexp.methods import AIM, COMET, ERM, BottomUp, DynConv, Method
+from maskexp.methods.checkpoint import describe
+from maskexp.models import Classifier
 from maskexp.models.backbones import Backbone, create_timm
 from maskexp.types import DataSpec
 
@@ -66,10 +69,79 @@ def test_a_name_of_the_hub_is_told_from_one_of_timm() -> None:
         create_timm("timm/resnet18.a1_in1k", None, (32, 32))
 
 
-def test_our_own_checkpoint_of_a_classifier_gives_a_backbone_its_weights(tmp_path: Path) -> None:
-    method = ERM(backbone="small_convnet", weights=None)
+def write_checkpoint(method: Method, path: Path) -> None:
+    """What a checkpoint of ours holds of a network."""
+    content = describe(type(method).__name__, SPEC)
+    torch.save(content | {"state_dict": method.state_dict(), "hyper_parameters": dict(method.hparams)}, path)
+
+
+OWN = {
+    "ERM": ERM(backbone="small_convnet", weights=None),
+    "AIM": AIM(backbone="small_convnet", weights=None),
+    "BottomUp": BottomUp(backbone="small_convnet", weights=None),
+    "COMET": COMET(backbone="small_convnet", detector="trainable"),
+    "AIM on a transformer": AIM(backbone="swin_tiny_patch4_window7_224", weights=None, feature_width=8),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_our_own_checkpoints_give_backbone_and_classifier_their_weights(name: str, tmp_path: Path) -> None:
+    method = OWN[name]
     method.build(SPEC)
-    torch.save({"state_dict": method.state_dict()}, tmp_path / "best.ckpt")
-    backbone = Backbone("small_convnet", 2, str(tmp_path / "best.ckpt"), (32, 32))
-    trained = method.network.network.stages[0][1].weight
-    assert any(torch.equal(trained, parameter) for parameter in backbone.parameters())
+    file = str(tmp_path / "best.ckpt")
+    write_checkpoint(method, Path(file))
+    stored = [tensor for tensor in method.state_dict().values() if tensor.ndim > 1]
+    backbone = Backbone(method.backbone, 2, file, (32, 32))
+    parts = [*backbone.parameters(), *Classifier(method.backbone, 2, file, (32, 32)).backbone_parameters()]
+    for parameter in parts:
+        if parameter.ndim > 1:
+            assert any(torch.equal(parameter, each) for each in stored if each.shape == parameter.shape)
+
+
+@pytest.mark.parametrize(
+    ("method", "backbone", "complaint"),
+    [
+        (
+            OWN["AIM"],
+            "resnet18",
+            "are a checkpoint of AIM on small_convnet, not on resnet18; give --model.backbone small",
+        ),
+        (
+            DynConv(backbone="test_resnet", weights=None),
+            "test_resnet",
+            "are a checkpoint of DynConv, whose backbone is taken apart; give one of ERM, AIM, BottomUp or COMET",
+        ),
+    ],
+)
+def test_own_checkpoints_that_do_not_fit_are_refused(
+    method: Method, backbone: str, complaint: str, tmp_path: Path
+) -> None:
+    method.build(SPEC)
+    write_checkpoint(method, tmp_path / "best.ckpt")
+    with pytest.raises(ValueError, match=complaint):
+        Backbone(backbone, 2, str(tmp_path / "best.ckpt"), (32, 32))
+
+
+BOMB = "{" + ", ".join(f"k{i}: &k{i} [{', '.join([f'*k{i - 1}'] * 10 if i else ['1'] * 10)}]" for i in range(8)) + "}"
+
+
+@pytest.mark.parametrize(
+    ("value", "complaint"),
+    [
+        (BOMB, "--model holds more than 100000 values, its aliases written out"),
+        ("{class_path: ERM, lr: &x [1, *x]}", "--model, line 1: 'x' stands for itself"),
+        ("[" * 60, "--model, line 1: nested deeper than 40 levels"),
+        ("{lr: 1, lr: 2}", "--model: the key 'lr' is given twice"),
+        ("? ", "--model: the key None is no text"),
+        ("!!binary aGk=", "--model: it holds a bytes, which no setting takes"),
+    ],
+)
+@pytest.mark.parametrize("apart", [False, True])
+def test_yaml_in_a_flag_is_bounded_like_a_file(value: str, complaint: str, apart: bool) -> None:
+    with pytest.raises(CommandError, match=re.escape(complaint)):
+        require_plain_values(["--model", value] if apart else [f"--model={value}"])
+
+
+@pytest.mark.parametrize("value", ["ERM", "[broken", "{a", "*star", "a/b*.csv", "-1", "{a: 1}", "[1, 2]", "&", "C: x"])
+def test_other_values_are_left_to_the_parser(value: str) -> None:
+    require_plain_values(["--x", value, f"--x={value}"])

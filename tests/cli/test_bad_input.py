@@ -70,6 +70,74 @@ CASES = {
     "last of no run": (["test", "--ckpt_path=last"], "--ckpt_path last is looked up in a run: add --run_dir DIR"),
     "last of an empty run": (["test", "--ckpt_path=last", "--run_dir=r"], "r/checkpoints holds no last.ckpt"),
     "best of an empty run": (["fit", "--ckpt_path=best", "--run_dir=r"], "r/checkpoints holds no best.ckpt"),
+    "unknown logger": (
+        [*ERM, "--trainer.logger=WandbLoger"],
+        "there is no logger 'WandbLoger'; did you mean 'WandbLogger'?",
+    ),
+    "unknown logger in a list": (
+        [*ERM, "--trainer.logger=[csv, tensorbord]"],
+        "there is no logger 'tensorbord'; did you mean 'tensorboard'?",
+    ),
+    "unknown logger with arguments": (
+        [*ERM, "--trainer.logger={class_path: CSVLoger, init_args: {version: 1}}"],
+        "there is no logger 'CSVLoger'; did you mean 'CSVLogger'?",
+    ),
+    "logger whose package is missing": (
+        [*ERM, "--trainer.logger=MLFlowLogger"],
+        "MLFlowLogger needs a package that is not here: Requirement 'mlflow>=",
+    ),
+    "unknown key of a logger": (
+        [*ERM, "--trainer.logger={class_path: CSVLogger, init_args: {versio: 1}}"],
+        "unknown key trainer.logger.versio; did you mean 'version'?",
+    ),
+    "unknown callback": (
+        [*ERM, "--trainer.callbacks=EarlyStoping"],
+        "there is no callback 'EarlyStoping'; did you mean 'EarlyStopping'?",
+    ),
+    "callback without its argument": (
+        [*ERM, "--trainer.callbacks=EarlyStopping"],
+        "EarlyStopping needs monitor; put it under its init_args",
+    ),
+    "unknown key of a callback": (
+        [*ERM, "--trainer.callbacks=EarlyStopping", "--trainer.callbacks.pateince=3"],
+        "unknown key trainer.callbacks.pateince; did you mean 'patience'?",
+    ),
+    "key of no callback": (
+        [*ERM, "--trainer.callbacks.patience=3"],
+        "unknown key trainer.callbacks.patience: no class is chosen for trainer.callbacks yet",
+    ),
+    "callback that watches nothing": (
+        [*ERM, "--trainer.callbacks=EarlyStopping", "--trainer.callbacks.monitor=val_acc"],
+        "EarlyStopping monitors 'val_acc', which nothing measures; did you mean 'val/acc'?",
+    ),
+    "callback that freezes": (
+        [*ERM, "--trainer.callbacks=BackboneFinetuning"],
+        "BackboneFinetuning freezes an attribute backbone of modules, which a method does not have; give",
+    ),
+    "mapping without a class": (["fit", "--model={lr: 0.1}"], "no model is chosen: give --model NAME as well"),
+    "mapping of another class": (["fit", "--model={class_path: EMR, lr: 1}"], "no model 'EMR'; did you mean 'ERM'?"),
+    "mapping with an unknown key": (
+        [*ERM, "--model={class_path: ERM, lrr: 1}"],
+        "unknown key model.lrr; did you mean 'lr'",
+    ),
+    "mapping that is none": (["fit", "--model={class_path: ERM"], "--model names no class: give a name (AIM, CAD, "),
+    "mapping whose class is a number": (
+        ["fit", "--model={class_path: 3}"],
+        "--model names no class: give a name (AIM, ",
+    ),
+    "an earlier name": (["fit", "--model=COMET", "--model.t=3"], "unknown key model.t; it is called area_budget now"),
+    "image too small": (
+        [*ERM, "--model.backbone=small_convnet", "--data.image_size=4"],
+        "'small_convnet' cannot take images of 4x4 pixels; give --data.image_size 8, for example",
+    ),
+    "one image a batch": (
+        [*ERM, "--model.backbone=resnet18", "--data.batch_size=1"],
+        "batch norm has nothing to normalise by in a batch of one image whose last map is one cell; give a larger",
+    ),
+    "first weights of another selector": (
+        ["fit", "--model=COMET", *SMALL, "--model.detector=trainable", "--model.selector_weights=other.pth"],
+        "the weights 'other.pth' are none of torchvision's mobilenet_v3_large",
+    ),
     "explain without a checkpoint": (["explain", "none.ckpt", "x.jpg"], "none.ckpt"),
 }
 
@@ -79,6 +147,7 @@ def test_bad_input(args: list[str], sentence: str, elsewhere: Path, maskexp: Com
     data = [arg for arg in args if arg.startswith("--data=")]
     if data and data[-1] != "--data=SyntheticBirds":  # the last class wins, but has other arguments
         args = [arg for arg in args if not arg.startswith(("--data.train", "--data.val", "--data.test", "--data=Syn"))]
+    torch.save({"x": torch.zeros(1)}, elsewhere / "other.pth")
     outcome = maskexp(*args)
     assert outcome.code in (1, 2)
     assert sentence in outcome.complaint

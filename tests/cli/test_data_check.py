@@ -14,7 +14,7 @@ from PIL import Image
 from maskexp.data import WaterBirds
 from maskexp.data.manifest.examine import KINDS
 from tests.cli.conftest import Command
-from tests.fixtures import resize_image, truncate, write_cub, write_waterbirds
+from tests.fixtures import resize_image, truncate, write_csv, write_cub, write_waterbirds
 
 
 @pytest.fixture
@@ -110,6 +110,20 @@ def test_images_that_changed_after_the_manifest_was_written(root: Path, tmp_path
     assert outcome.code == 1
     assert "error: 1 images have another size than the manifest says\n" in outcome.out
     assert ": 9x7, manifest " in outcome.out
+
+
+def test_all_missing_files_of_a_csv_are_found_at_once(tmp_path: Path, maskexp: Command) -> None:
+    path = write_csv(tmp_path / "own")
+    gone = sorted((tmp_path / "own/images").iterdir())[:2]
+    for image in gone:
+        image.unlink()
+
+    outcome = maskexp("data", "check", "Manifest", "--csv", path)
+
+    assert outcome.code == 1
+    assert "error: 2 files are missing\n" in outcome.out
+    for image in gone:
+        assert f"    {image}\n" in outcome.out
 
 
 def test_every_finding_has_a_test() -> None:

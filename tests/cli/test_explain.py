@@ -115,6 +115,17 @@ def test_geometry_of_a_checkpoint_imports_nothing_from_elsewhere(trained: RunDir
             evaluation_pipeline(content)
 
 
+def test_a_damaged_geometry_is_said_with_the_file(
+    trained: RunDirectory, photos: Path, tmp_path: Path, maskexp: Command
+) -> None:
+    content = torch.load(trained.checkpoints / "best.ckpt", weights_only=True)
+    content["datamodule_hyper_parameters"]["eval_transform"]["init_args"]["crop_fraction"] = [1]
+    torch.save(content, tmp_path / "damaged.ckpt")
+    outcome = maskexp("explain", tmp_path / "damaged.ckpt", photos / "photo0.jpg", "--out", tmp_path)
+    assert outcome.code == 2
+    assert "damaged.ckpt: the checkpoint's eval_transform cannot be rebuilt" in outcome.complaint
+
+
 def test_broken_image(trained: RunDirectory, photos: Path, tmp_path: Path, maskexp: Command) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes((photos / "photo0.jpg").read_bytes()[:300])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -400,3 +401,53 @@ def test_nan_is_refused_wherever_it_stands(key: str, where: str, maskexp: Comman
     )
     assert outcome.complaint.startswith(f"{where_from}{key} is {wrong}")
     assert not Path("r").exists()
+
+
+FINDERS = {
+    "the learning rate": (
+        "LearningRateFinder",
+        {"num_training_steps": 2},
+        "model",
+        "lr",
+    ),
+    "the batch size": (
+        "BatchSizeFinder",
+        {"init_val": 2, "max_trials": 2, "steps_per_trial": 1},
+        "data",
+        "batch_size",
+    ),
+}
+
+
+@pytest.mark.parametrize(("callback", "arguments", "section", "key"), FINDERS.values(), ids=FINDERS.keys())
+def test_what_a_finder_found_is_recorded_and_a_resumed_training_keeps_it(
+    callback: str,
+    arguments: dict[str, int],
+    section: str,
+    key: str,
+    maskexp: Command,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lightning.pytorch.tuner.lr_finder._LRFinder.suggestion", lambda *_, **__: 0.125)
+    found = {"lr": 0.125, "batch_size": 4}[key]
+    finder = json.dumps([{"class_path": callback, "init_args": arguments}])
+    assert (
+        maskexp(
+            "fit", "--model=ERM", *FEW, f"--trainer.callbacks={finder}", "--trainer.max_epochs=1", "--run_dir=r"
+        ).code
+        == 0
+    )
+    run = RunDirectory("r")
+    assert run.read_config()[section]["init_args"][key] == found
+    assert run.read_env()["global_batch_size"] == (4 if key == "batch_size" else 8)
+    stored = torch.load(run.checkpoints / "last.ckpt", weights_only=True)
+    if key == "lr":
+        assert stored["hyper_parameters"]["lr"] == found
+
+    monkeypatch.setattr("lightning.pytorch.tuner.lr_finder._LRFinder.suggestion", lambda *_, **__: 0.5)
+    again = maskexp("fit", "--run_dir=r", "--ckpt_path=last", "--trainer.max_epochs=2")
+    assert again.code == 0
+    assert "Finding best" not in again.err
+    assert run.read_config()[section]["init_args"][key] == found
+    peaks = torch.load(run.checkpoints / "last.ckpt", weights_only=True)["lr_schedulers"][0]["base_lrs"]
+    assert key != "lr" or 0.125 in peaks

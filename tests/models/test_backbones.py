@@ -106,6 +106,31 @@ def test_unknown_network_gets_suggestions() -> None:
         Backbone("resnet5O", weights=None)
 
 
+@pytest.mark.parametrize(
+    ("name", "size", "fitting"),
+    [
+        ("small_convnet", (4, 4), 8),
+        ("convnext_atto", (16, 16), 32),
+        ("inception_v3", (32, 64), 96),
+        ("levit_128s", (225, 225), 256),  # a multiple of 16
+        ("crossvit_9_240", (96, 96), 240),  # one size only
+    ],
+)
+def test_a_size_of_images_that_does_not_pass_is_refused_with_one_that_does(
+    name: str, size: tuple[int, int], fitting: int
+) -> None:
+    message = (
+        rf"'{name}' cannot take images of {size[1]}x{size[0]} pixels; give --data\.image_size {fitting}, for example"
+    )
+    with pytest.raises(ValueError, match=message):
+        create_timm(name, None, size, num_classes=2)
+
+
+@pytest.mark.parametrize(("name", "size"), [("small_convnet", (8, 9)), ("resnet18", (1, 1)), ("pvt_v2_b0", (31, 33))])
+def test_a_size_of_images_that_passes_is_taken(name: str, size: tuple[int, int]) -> None:
+    assert create_timm(name, None, size, num_classes=2)
+
+
 @pytest.mark.parametrize(("stages", "message"), [(9, "has 5; choose 1 to 5"), (0, "at least 1 stage")])
 def test_impossible_number_of_stages_is_refused(stages: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):

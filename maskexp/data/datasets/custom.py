@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,10 @@ ALIASES = {"split": ("subset", "set", "partition"), "mask": ("maskpath", "segmen
 """Headers that people write for an optional column, which would otherwise be left unread without a word."""
 SPARSE = 100
 """How many numbers of classes may be missing beside one for each that occurs."""
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 CORNERS = ("x0", "y0", "x1", "y1")
+NUMBERED, NAMED = ("label", "attribute"), ("label", "attribute", "split")
+"""Columns whose cells may be the numbers of classes, and those with few values."""
 OFFICIAL_SPLITS = ("train", "val", "test")
 """Any other name is a further split to evaluate on, unless it looks like one of these."""
 HASHED_SPLITS = ((0.7, "train"), (0.85, "val"), (1.0, "test"))
@@ -58,7 +62,7 @@ class Naming:
             return cls(tuple(f"{role} {index}" for index in range(max(numbers, default=-1) + 1)), False)
         return cls(tuple(present), False)
 
-    def index(self, value: str, role: str, where: str) -> int:
+    def index(self, value: str, role: str) -> int:
         """Return the number of a name or of a number in digits.
 
         Raises:
@@ -71,8 +75,7 @@ class Naming:
         kind = "out of range" if value.isdecimal() or _is_negative(value) else "unknown"
         none = "; leave the cell empty where there is none" if role == "attribute" else ""
         raise DataError(
-            f"{where}: {role} {value!r} is {kind}; there are {len(self.names)}, numbered from 0: "
-            f"{_listed(self.names)}{none}"
+            f"{role} {value!r} is {kind}; there are {len(self.names)}, numbered from 0: {_listed(self.names)}{none}"
         )
 
 
@@ -94,51 +97,65 @@ def prepare_csv(
 
     Raises:
         DatasetNotFoundError: if the CSV is missing.
-        DataError: if a column is missing, a value cannot be understood, or a file is missing.
+        DataError: if a column is missing, or a value cannot be understood.
     """
     if not path.is_file():
         raise DatasetNotFoundError.explained(
             "The CSV of your data", str(path), "write one line per image", "--data.csv"
         )
-    lines, header = _read(path)
-    column = _columns(path, header, columns or {})
-    cells = [{role: line[name].strip() for role, name in column.items()} for _, line in lines]
-    for cell in cells:
-        cell.update({role: _plain(cell[role]) for role in ("label", "attribute") if role in cell})
-    label = Naming.of([cell["label"] for cell in cells], classes, "class")
-    attribute = Naming.of([cell.get("attribute", "") for cell in cells], attributes, "attribute")
-    places = [f"{path}, line {number}" for number, _ in lines]
-    rows = [_row(cell, where, label, attribute) for cell, where in zip(cells, places, strict=True)]
-    _require_single(rows, places, label.names)
-    _require_trained(rows, places, label.names)
-    notes = () if "split" in column else ("the CSV has no split: 70/15/15 % by a hash of the image's path",)
-    card = own_card(path.stem, label.names, attribute.names, any(row.mask for row in rows), notes)
-    return _existing(Prepared(ManifestTable(card, rows), root or path.parent, root or path.parent), str(path))
+    numbers, cells = _read(path, columns or {})
+    label = Naming.of(cells["label"], classes, "class")
+    attribute = Naming.of(cells.get("attribute", ()), attributes, "attribute")
+    rows = []
+    for number, line in zip(numbers, zip(*cells.values(), strict=True), strict=True):
+        try:
+            rows.append(_row(dict(zip(cells, line, strict=True)), label, attribute))
+        except DataError as error:
+            raise DataError(f"{path}, line {number}: {error}") from error
+    _require_single(rows, numbers, path, label.names)
+    _require_trained(rows, numbers, path, label.names)
+    notes = [] if "split" in cells else ["the CSV has no split: 70/15/15 % by a hash of the image's path"]
+    occurring = {row.label for row in rows}
+    if absent := [name for place, name in enumerate(label.names) if place not in occurring]:
+        notes.append(f"{len(absent)} of {len(label.names)} classes have no image: {_listed(absent)}")
+    card = own_card(path.stem, label.names, attribute.names, any(row.mask for row in rows), tuple(notes))
+    return Prepared(ManifestTable(card, rows), root or path.parent, root or path.parent)
 
 
-def _read(path: Path) -> tuple[list[tuple[int, dict[str, str]]], list[str]]:
-    """Return the lines of a CSV, each with its number, and its header.
+def _read(path: Path, given: Mapping[str, str]) -> tuple[Sequence[int], dict[str, list[str]]]:
+    """Return the number of each line of a CSV, and its cells by role, column by column: a million lines fit in memory.
 
     Raises:
-        DataError: if the file is not UTF-8, is separated by something else than commas, or has lines of another length.
+        DataError: if the file is not UTF-8, is separated by something else than commas, lacks a column, or has lines of
+            another length.
     """
-    lines = []
+    numbers = array("L")
     with opened_text(path) as file:
-        reader = csv.DictReader(file)
-        header = list(reader.fieldnames or ())
-        if len(header) == 1 and (other := next((mark for mark in (";", "\t") if mark in header[0]), None)):
-            mark = "tabs" if other == "\t" else "semicolons"
-            raise DataError(f"{path} separates its columns by {mark}; save it with commas between them")
+        reader = csv.reader(file)
+        header = next(reader, [])
+        if len(header) == 1 and (other := next((mark for mark in SEPARATORS if mark in header[0]), None)):
+            raise DataError(f"{path} separates its columns by {SEPARATORS[other]}; save it with commas between them")
         if twice := [name for name in dict.fromkeys(header) if header.count(name) > 1]:
             raise DataError(f"{path} has the column {twice[0]!r} more than once; rename all but one")
+        column = _columns(path, header, given)
+        places = {role: header.index(name) for role, name in column.items()}
+        cells: dict[str, list[str]] = {role: [] for role in column}
+        known: dict[str, str] = {}  # one copy of the names of classes, attributes and splits
         for line in reader:
-            if None in line or None in line.values():
+            if line and len(line) != len(header):
                 raise DataError(
                     f"{path}, line {reader.line_num}: the line has another number of cells than the header; put "
                     "quotes around a cell that holds a comma"
                 )
-            lines.append((reader.line_num, line))
-    return lines, header
+            if not line:
+                continue
+            numbers.append(reader.line_num)
+            for role, place in places.items():
+                cell = line[place].strip()
+                if role in NAMED:
+                    cell = known.setdefault(cell, cell)
+                cells[role].append(_plain(cell) if role in NUMBERED else cell)
+    return numbers, cells
 
 
 def _plain(cell: str) -> str:
@@ -174,43 +191,46 @@ def _columns(path: Path, header: Sequence[str], given: Mapping[str, str]) -> dic
     return there
 
 
-def _row(cell: Mapping[str, str], where: str, label: Naming, attribute: Naming) -> Row:
-    """Turn one line of the user's CSV into a row."""
+def _row(cell: Mapping[str, str], label: Naming, attribute: Naming) -> Row:
+    """Turn one line of the user's CSV into a row.
+
+    Raises:
+        DataError: if a cell cannot be understood.
+    """
     image, value = cell["image"], cell.get("attribute", "")
     if not image or not cell["label"]:
-        raise DataError(f"{where}: {'label' if image else 'image'} is empty")
+        raise DataError(f"{'label' if image else 'image'} is empty")
     for role in ("image", "mask"):
         if "\\" in cell.get(role, ""):
-            raise DataError(f"{where}: the path {cell[role]!r} has backslashes; write it with /")
-    given = cell.get("split", _hashed_split(image)).lower()
+            raise DataError(f"the path {cell[role]!r} has backslashes; write it with /")
+    given = cell["split"].lower() if "split" in cell else _hashed_split(image)
     if not given:
-        raise DataError(f"{where}: split is empty; write train, val or test")
+        raise DataError("split is empty; write train, val or test")
     split = SPLIT_NAMES.get(given, given)
     if split not in OFFICIAL_SPLITS and (hint := did_you_mean(split, OFFICIAL_SPLITS, otherwise="")):
-        raise DataError(f"{where}: the split {given!r} is unknown; {hint}")
+        raise DataError(f"the split {given!r} is unknown; {hint}")
     return Row(
         id=cell.get("id") or image,
         split=split,
-        label=label.index(cell["label"], "label", where),
+        label=label.index(cell["label"], "label"),
         image=image,
-        attribute=attribute.index(value, "attribute", where) if value else -1,
+        attribute=attribute.index(value, "attribute") if value else -1,
         mask=cell.get("mask", ""),
-        box=_box([cell.get(corner, "") for corner in CORNERS], where),
+        box=_box([cell.get(corner, "") for corner in CORNERS]),
     )
 
 
-def _box(corners: Sequence[str], where: str) -> Box | None:
+def _box(corners: Sequence[str]) -> Box | None:
     """Return a box, None where the cells are empty."""
     try:
         box = read_box(corners)
     except ValueError as error:
-        raise DataError(f"{where}: {error}") from error
+        raise DataError(str(error)) from error
     if box is not None and (box[2] <= box[0] or box[3] <= box[1]):
-        raise DataError(f"{where}: the box {', '.join(corners)} is empty; x0 < x1 and y0 < y1 are needed")
+        raise DataError(f"the box {', '.join(corners)} is empty; x0 < x1 and y0 < y1 are needed")
     if box is not None and is_tiny(box):
         raise DataError(
-            f"{where}: the box {', '.join(corners)} is smaller than a pixel; its corners are pixels, not shares of the "
-            "image"
+            f"the box {', '.join(corners)} is smaller than a pixel; its corners are pixels, not shares of the image"
         )
     return box
 
@@ -221,8 +241,12 @@ def _hashed_split(image: str) -> str:
     return next(split for limit, split in HASHED_SPLITS if share < limit)
 
 
-def _existing(prepared: Prepared, listed_in: str) -> Prepared:
-    """Make sure that all files exist."""
+def _require_files(prepared: Prepared, listed_in: Path) -> None:
+    """Make sure that all files exist.
+
+    Raises:
+        DataError: if one does not.
+    """
     folder_of = {"image": prepared.root, "mask": prepared.mask_root or prepared.root}
     for row in prepared.table.rows:
         for role, name in (("image", row.image), ("mask", row.mask)):
@@ -231,7 +255,6 @@ def _existing(prepared: Prepared, listed_in: str) -> Prepared:
                     f"the {role} {folder_of[role] / name}, listed in {listed_in}, does not exist; paths are relative "
                     f"to {folder_of[role]}, set by --data.root"
                 )
-    return prepared
 
 
 def _require_numbered_from_0(numbers: Sequence[int], role: str) -> None:
@@ -254,7 +277,7 @@ def _require_numbered_from_0(numbers: Sequence[int], role: str) -> None:
         )
 
 
-def _require_single(rows: Sequence[Row], places: Sequence[str], classes: Sequence[str]) -> None:
+def _require_single(rows: Sequence[Row], numbers: Sequence[int], path: Path, classes: Sequence[str]) -> None:
     """Refuse a line that says again what another one says.
 
     Raises:
@@ -267,23 +290,23 @@ def _require_single(rows: Sequence[Row], places: Sequence[str], classes: Sequenc
             labels = dict.fromkeys(classes[rows[index].label] for index in (before, position))
             also = f", as {' and as '.join(map(repr, labels))}" if len(labels) > 1 else ""
             raise DataError(
-                f"{places[position]}: {row.id!r} stands in line {places[before].rpartition(' ')[2]} already{also}; "
+                f"{path}, line {numbers[position]}: {row.id!r} stands in line {numbers[before]} already{also}; "
                 "keep one of the two lines, or give each an id of its own"
             )
 
 
-def _require_trained(rows: Sequence[Row], places: Sequence[str], classes: Sequence[str]) -> None:
+def _require_trained(rows: Sequence[Row], numbers: Sequence[int], path: Path, classes: Sequence[str]) -> None:
     """Refuse a class that is judged but never trained.
 
     Raises:
         DataError: if there is one.
     """
     trained = {row.label for row in rows if row.split == "train"}
-    for row, where in zip(rows, places, strict=True):
+    for row, number in zip(rows, numbers, strict=True):
         if trained and row.split in OFFICIAL_SPLITS and row.label not in trained:
             raise DataError(
-                f"{where}: the class {classes[row.label]!r} is in the split {row.split!r} but not in 'train'; add "
-                "training images, or leave its lines out"
+                f"{path}, line {number}: the class {classes[row.label]!r} is in the split {row.split!r} but not in "
+                "'train'; add training images, or leave its lines out"
             )
 
 
@@ -408,9 +431,11 @@ class CustomData(DataSource):
 
     Attributes:
         prepared: manifest and folders.
+        table: the CSV whose files :meth:`prepare` looks for, None where a folder was listed.
     """
 
     prepared: Prepared
+    table: Path | None = None
 
     info: ClassVar[DatasetInfo] = DatasetInfo(
         name="Manifest",
@@ -458,7 +483,7 @@ class CustomData(DataSource):
                     "masks is the folder of the masks of an image folder; a CSV names each mask in its column 'mask' "
                     "(or give --data.columns.mask)"
                 )
-            return cls(prepare_csv(expanded(csv), folder, columns, classes, attributes))
+            return cls(prepare_csv(expanded(csv), folder, columns, classes, attributes), expanded(csv))
         if folder is None:
             raise DataError("Manifest needs --data.root (a folder) or --data.csv (a file)")
         if (folder / "dataset.json").is_file():
@@ -467,12 +492,19 @@ class CustomData(DataSource):
         if (folder / "manifest.csv").is_file():
             if masks is not None:
                 raise DataError(f"masks is given, but {folder / 'manifest.csv'} names each mask in its column 'mask'")
-            return cls(prepare_csv(folder / "manifest.csv", folder, columns, classes, attributes))
+            table = folder / "manifest.csv"
+            return cls(prepare_csv(table, folder, columns, classes, attributes), table)
         _refuse(names, f"{folder} is an image folder, whose sub-folders name the classes")
         return cls(prepare_folder(folder, mask_folder))
 
     def prepare(self, cache_dir: str | Path | None = None) -> Prepared:
-        """Return manifest and folders; nothing is kept in the cache."""
+        """Return manifest and folders; nothing is kept in the cache.
+
+        Raises:
+            DataError: if a file that a CSV lists does not exist.
+        """
+        if self.table is not None:
+            _require_files(self.prepared, self.table)
         return self.prepared
 
     def prepare_unverified(self) -> Prepared:

@@ -26,10 +26,8 @@ from maskexp.files import names_full_disk
 __all__ = ["extract", "is_archive"]
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
-GROWTH = 2
-"""Room to ask for where an archive does not say how much it holds: images hardly compress."""
-MOST_GROWTH, SPARE = 10, 200_000_000
-"""How many times its own size, and how many bytes more, an archive may hold where nothing is known about it (ours)."""
+GROWTH, SPARE = 2, 200_000_000
+"""How many times its own size, and how many bytes more, an archive may hold: images hardly compress (ours)."""
 LARGEST_READ = 1 << 24
 """Bytes that are read at once; only a header that is made to fill the memory asks for more."""
 CHUNK = 1 << 20
@@ -57,14 +55,14 @@ def extract(archive: Path, root: Path, last: str = "", most: int | None = None) 
         archive: the file.
         root: folder.
         last: top-level entry that is moved last, so that it stands for all.
-        most: bytes that the archive may hold unpacked; ten times its own size and 200 MB if not given.
+        most: bytes that the archive may hold unpacked; twice its own size and 200 MB if not given.
 
     Raises:
         DataError: if the archive is damaged or encrypted, if it holds a link, a device, a path that leads elsewhere or
             one path twice, if it holds more than ``most`` bytes, or if the disk is too small; nothing is left then.
     """
     size = archive.stat().st_size
-    limit = MOST_GROWTH * size + SPARE if most is None else most
+    limit = GROWTH * size + SPARE if most is None else most
     made = [folder for folder in (root, *root.parents) if not folder.exists()]
     partial = root / f".{archive.name}.part"
     try:

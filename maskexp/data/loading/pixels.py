@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from maskexp.data.errors import DataError
-from maskexp.data.loading.image_files import HALF, decode_array, decode_mask, stored_size
+from maskexp.data.loading.image_files import HALF, decode_array, decode_mask, opened_image, stored_size
 from maskexp.data.manifest.prepared import in_parallel
-from maskexp.data.manifest.table import Row, is_tiny
+from maskexp.data.manifest.table import Row, is_tiny, pixels_of
 from maskexp.data.transforms.geometry import EvalTransform
 from maskexp.types import ForegroundKind
 
@@ -191,7 +191,7 @@ class FilePixels:
         region = torch.zeros(1, height, width, dtype=torch.uint8)
         for box in self.boxes[index]:
             if np.isfinite(box).all():
-                x0, y0, x1, y1 = (max(round(float(corner)), 0) for corner in box)
+                x0, y0, x1, y1 = pixels_of(box.tolist())
                 if x0 >= min(x1, width) or y0 >= min(y1, height):
                     corners = ", ".join(f"{corner:g}" for corner in box.tolist())
                     raise DataError(f"the box {corners} of {image} shows none of its {width}x{height} pixels")
@@ -230,7 +230,8 @@ def decoder_name() -> str:
 def read_rgb(path: Path) -> Tensor:
     """Decode an image file of any mode to RGB, upright as its EXIF orientation says; of an animation the first frame.
 
-    Both decoders give the same pixels.
+    Both decoders give the same pixels. Formats and sizes that Pillow refuses by the header do not reach torchcodec
+    either, and palettes do not: up to version 0.16 it writes beyond its buffer where one is transparent.
 
     Returns:
         uint8 ``(3, H, W)``, in memory pixel by pixel or plane by plane.
@@ -241,6 +242,9 @@ def read_rgb(path: Path) -> Tensor:
     """
     decode = _torchcodec()
     if decode is not None:
+        with opened_image(path) as image:
+            has_palette = image.mode == "P"
+    if decode is not None and not has_palette:
         try:
             pixels = decode(str(path), mode="RGB")
         except (RuntimeError, ValueError):  # a broken file, or a format that torchcodec lacks: Pillow tells which

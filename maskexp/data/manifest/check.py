@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -50,7 +50,8 @@ class Report:
         name: data set.
         variant: release, or ``custom``.
         group_names: names of the groups (of the classes, where there are no groups).
-        counts: images per split and group (or class).
+        counts: images per split and group (or class); an image without an attribute is in no group.
+        totals: images per split.
         findings: errors first.
         sha256: over id, split, label, attribute and the content of every image and mask; empty if not asked for.
     """
@@ -59,6 +60,7 @@ class Report:
     variant: str
     group_names: tuple[str, ...]
     counts: dict[str, tuple[int, ...]]
+    totals: dict[str, int]
     findings: tuple[Finding, ...]
     sha256: str = ""
 
@@ -135,7 +137,7 @@ def check(
     read = decode or sha256 is not None
     contents = in_parallel(partial(_content, prepared), table.rows, workers) if read else [""] * len(table.rows)
     found: dict[str, list[str]] = defaultdict(list)
-    examined = in_parallel(lambda row: list(examine(row, prepared, decode)), table.rows, workers)
+    examined = in_parallel(lambda row: tuple(examine(row, prepared, decode)), table.rows, workers)
     for kind, item in (problem for problems in examined for problem in problems):
         found[kind].append(item)
     found["leak"] += _shared(table.rows, contents, "train", [split for split in table.splits if split != "train"])
@@ -154,7 +156,8 @@ def check(
     findings.sort(key=lambda finding: ("error", "warning", "note").index(finding.severity))
     counts = {split: table.counts(split) for split in table.splits}
     names = table.card.group_names or table.card.classes
-    return Report(table.card.name, table.card.variant, names, counts, tuple(findings), digest)
+    totals = dict(sorted(Counter(row.split for row in table.rows).items()))
+    return Report(table.card.name, table.card.variant, names, counts, totals, tuple(findings), digest)
 
 
 def _without_meaning(rows: Sequence[Row], examined: Sequence[Sequence[tuple[str, str]]]) -> list[Finding]:
@@ -170,7 +173,7 @@ def _without_meaning(rows: Sequence[Row], examined: Sequence[Sequence[tuple[str,
             Finding(
                 f"all_{kind}",
                 "error",
-                f"all {total} {of_rows} of split {split!r}; they mean something else than is read",
+                f"in split {split!r}, all {total} {of_rows}; they mean something else than is read",
             )
             for split, (total, affected) in sorted(count.items())
             if affected == total
@@ -180,40 +183,37 @@ def _without_meaning(rows: Sequence[Row], examined: Sequence[Sequence[tuple[str,
 
 def _failed(name: str, kind: str, error: Exception) -> Report:
     """Return the report on data that could not be read."""
-    return Report(name, "unknown", (), {}, (Finding(kind, "error", str(error)),))
+    return Report(name, "unknown", (), {}, {}, (Finding(kind, "error", str(error)),))
 
 
 def _shared(rows: Sequence[Row], contents: Sequence[str], split: str, others: Sequence[str]) -> list[str]:
     """Return rows of other splits whose image, pair or (if known) content is in a split too."""
-    inside: dict[str, str] = {}
+    inside: tuple[dict[str, str], ...] = {}, {}, {}
     for row, content in zip(rows, contents, strict=True):
         if row.split == split:
-            inside.update(dict.fromkeys(_identities(row, content), row.id))
-    wanted = [(row, content) for row, content in zip(rows, contents, strict=True) if row.split in others]
-    return [
-        f"{row.split} {row.id} is {split} {next(inside[key] for key in _identities(row, content) if key in inside)}"
-        for row, content in wanted
-        if any(key in inside for key in _identities(row, content))
-    ]
+            for known, value in zip(inside, (row.image, row.pair_id, content), strict=True):
+                if value:
+                    known[value] = row.id
+    found = []
+    for row, content in zip(rows, contents, strict=True):
+        if row.split in others:
+            same = zip(inside, (row.image, row.pair_id, content), strict=True)
+            if (before := next((known[value] for known, value in same if value in known), None)) is not None:
+                found.append(f"{row.split} {row.id} is {split} {before}")
+    return found
 
 
 def _two_labels(rows: Sequence[Row], contents: Sequence[str]) -> list[str]:
     """Return rows whose image, by its path or (if known) its content, stands under another label before."""
-    first: dict[str, Row] = {}
+    first: tuple[dict[str, Row], dict[str, Row]] = {}, {}
     found = []
     for row, content in zip(rows, contents, strict=True):
-        for key in (f"image:{row.image}" if row.image else "", f"content:{content}" if content else ""):
-            before = first.setdefault(key, row) if key else row
+        for known, key in zip(first, (row.image, content), strict=True):
+            before = known.setdefault(key, row) if key else row
             if before.label != row.label:
                 found.append(f"{row.split} {row.id} and {before.split} {before.id}: labels {row.label}, {before.label}")
                 break
     return found
-
-
-def _identities(row: Row, content: str) -> list[str]:
-    """Return what makes two rows show the same image."""
-    keys = {"image": row.image, "pair": row.pair_id, "content": content}
-    return [f"{kind}:{value}" for kind, value in keys.items() if value]
 
 
 def _content(prepared: Prepared, row: Row) -> str:

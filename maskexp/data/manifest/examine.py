@@ -11,7 +11,7 @@ from PIL import Image
 from maskexp.data.errors import CorruptImageError
 from maskexp.data.loading.image_files import Storage, decode_array, decode_mask, storage
 from maskexp.data.manifest.prepared import Prepared
-from maskexp.data.manifest.table import Box, Row, is_tiny
+from maskexp.data.manifest.table import Box, Row, is_tiny, pixels_of
 
 __all__ = ["KINDS", "MEANINGLESS", "Severity", "examine"]
 
@@ -112,11 +112,12 @@ def _examine_box(row: Row, box: Box, size: tuple[int, int]) -> Iterator[tuple[st
     """Yield what is wrong with a box."""
     x0, y0, x1, y1 = box
     item = f"{row.split} {row.id}: {x0:g} {y0:g} {x1:g} {y1:g} in {size[0]}x{size[1]}"
-    if x1 <= x0 or y1 <= y0 or x0 >= size[0] or y0 >= size[1] or x1 <= 0 or y1 <= 0:
-        yield "box_empty", item
-    elif is_tiny(box):
+    left, top, right, bottom = pixels_of(box)
+    if x1 > x0 and y1 > y0 and is_tiny(box):
         yield "box_tiny", item
-    if max(x0, y0) <= 0 and x1 >= size[0] and y1 >= size[1]:
+    elif left >= min(right, size[0]) or top >= min(bottom, size[1]):
+        yield "box_empty", item
+    if max(left, top) == 0 and right >= size[0] and bottom >= size[1]:
         yield "box_full", item
     if min(x0, y0) < -1 or x1 > size[0] + 1 or y1 > size[1] + 1:
         yield "box_outside", item

@@ -30,7 +30,8 @@ __all__ = [
 
 SPLIT_NAMES = {"training": "train", "valid": "val", "validation": "val", "dev": "val", "testing": "test"}
 """Names that people give to the three splits, and ours."""
-BLOCK = 1024
+BLOCK = 64
+"""Items of a task of a thread."""
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -123,9 +124,11 @@ def in_parallel(function: Callable[[T], R], items: Iterable[T], workers: int = 8
     results: list[R] = []
     remaining = iter(items)
     with ThreadPoolExecutor(workers) as pool:
-        # In blocks: the pool keeps about a kilobyte for each item that it was given.
-        while block := list(islice(remaining, BLOCK)):
-            results += pool.map(function, block)
+        # In blocks: the pool keeps about a kilobyte for each task, and one for each item costs more than the item.
+        while block := list(islice(remaining, BLOCK * workers)):
+            tasks = [block[start : start + BLOCK] for start in range(0, len(block), BLOCK)]
+            for done in pool.map(lambda task: [function(item) for item in task], tasks):
+                results += done
     return results
 
 

@@ -10,7 +10,6 @@ import csv
 import hashlib
 import io
 import json
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -23,7 +22,7 @@ from maskexp.data.errors import DataError, DatasetNotFoundError
 from maskexp.data.text_files import opened_text, text_of
 from maskexp.files import atomic_write, write_json
 
-__all__ = ["COLUMNS", "Card", "ManifestTable", "Row", "is_tiny", "read_box"]
+__all__ = ["COLUMNS", "Card", "ManifestTable", "Row", "is_tiny", "pixels_of", "read_box"]
 
 SCHEMA_VERSION = 1
 COLUMNS = (
@@ -32,6 +31,8 @@ COLUMNS = (
 )
 """Columns of ``manifest.csv``; ``attr`` is the attribute."""
 REQUIRED = ("id", "image", "split", "label")
+FARTHEST = 1e6
+"""A corner beyond it is none: no image has as many pixels in a row."""
 Box = tuple[float, float, float, float]
 
 
@@ -240,11 +241,13 @@ def read_box(corners: Sequence[str]) -> Box | None:
     """Return the box of four cells x0, y0, x1, y1, None where all are empty.
 
     Raises:
-        ValueError: if they are not four finite numbers.
+        ValueError: if they are not four numbers that can be pixels.
     """
     if not any(corners):
         return None
     try:
+        if any("_" in corner for corner in corners):  # 1_0 is a number to Python alone
+            raise ValueError
         x0, y0, x1, y1 = (float(corner) for corner in corners)
     except ValueError as error:
         raise ValueError(f"the box {', '.join(corners)} is not made of four numbers") from error
@@ -258,10 +261,16 @@ def is_tiny(box: Box) -> bool:
     return max(x1, y1) <= 1 or x1 - x0 < 1 or y1 - y0 < 1
 
 
+def pixels_of(box: Box) -> tuple[int, int, int, int]:
+    """Return the pixels that a box covers, half-open, none of them above or left of the image."""
+    x0, y0, x1, y1 = (max(round(corner), 0) for corner in box)
+    return x0, y0, x1, y1
+
+
 def _require_finite(box: Box) -> None:
-    if not all(math.isfinite(corner) for corner in box):
+    if not all(abs(corner) <= FARTHEST for corner in box):  # NaN is never
         corners = ", ".join(f"{corner:g}" for corner in box)
-        raise ValueError(f"the box {corners} has corners that are no numbers; leave all four empty where there is none")
+        raise ValueError(f"the box {corners} has corners that are no pixels; leave all four empty where there is none")
 
 
 def _check_row(row: Row, card: Card) -> None:

@@ -8,14 +8,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy import ndimage
 from torch import Tensor
 
 from maskexp.metrics.functional.inputs import batch_of_foregrounds, present_images, real_dtype, unit_maps
-
-try:
-    from scipy import ndimage
-except ImportError:  # optional: whoever asks for boxes is told how to get it
-    ndimage = None
 
 __all__ = ["box_iou", "max_box_accuracy"]
 
@@ -66,7 +62,6 @@ def max_box_accuracy(
 
     Raises:
         ValueError: if shapes or types do not fit, or scores are NaN, infinite or outside [0, 1].
-        ModuleNotFoundError: if scipy is missing.
 
     Example:
         >>> import torch
@@ -102,10 +97,7 @@ def threshold_grid(thresholds: int) -> npt.NDArray[np.float64]:
 
     Raises:
         ValueError: if there is none.
-        ModuleNotFoundError: if scipy is missing.
     """
-    if ndimage is None:
-        raise ModuleNotFoundError("MaxBoxAccuracy finds connected regions with scipy; install it: pip install scipy")
     if thresholds < 1:
         raise ValueError(f"thresholds has to be at least 1, not {thresholds}")
     return np.arange(thresholds) / thresholds

@@ -207,6 +207,20 @@ def test_check_counts_blank_attributes(tmp_path: Path) -> None:
     path.write_text("\n".join([lines[0], ",".join(cells), *lines[2:]]))
     (finding,) = [one for one in check_data("Manifest", csv=str(path)).findings if one.kind == "no_attribute"]
     assert finding.message == "1 images have no attribute although others have one; no group counts them"
+    report = check_data("Manifest", csv=str(path))
+    assert sum(report.totals.values()) == len(lines) - 1 == sum(map(sum, report.counts.values())) + 1
+
+
+def test_classes_without_an_image_are_said(tmp_path: Path) -> None:
+    path = changed(write_csv(tmp_path), (",heron,", ",10.0,"), (",wren,", ",2.0,"))
+    (finding,) = [one for one in check_data("Manifest", csv=str(path)).findings if one.kind == "about"]
+    assert finding.message.startswith("9 of 11 classes have no image: class 0, class 1, class 3, class 4")
+
+
+def test_columns_between_vertical_bars_are_named(tmp_path: Path) -> None:
+    path = changed(write_csv(tmp_path), (",", "|"))
+    with pytest.raises(DataError, match="separates its columns by vertical bars; save it with commas between them"):
+        read(path)
 
 
 def test_names_of_groups_that_collide_are_refused(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 
 from maskexp.data import DataError
+from maskexp.data.downloads import archives
 from maskexp.data.downloads.archives import extract
 
 
@@ -187,6 +188,18 @@ def test_more_than_is_expected_is_not_unpacked(tmp_path: Path) -> None:
         assert not (tmp_path / "root").exists()
     extract(archive, tmp_path / "root", most=big.size)
     assert (tmp_path / "root/data/zeros").stat().st_size == big.size
+
+
+def test_twice_its_own_size_and_a_little_is_what_an_archive_may_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archives, "SPARE", 1000)
+    for name, content in (("plain", b"\1\2\3\4" * 100), ("bomb", b"\0" * 1_000_000)):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("data/x", content)
+    extract(tmp_path / "plain.zip", tmp_path / "root")
+    with pytest.raises(DataError, match=r"bomb\.zip is not unpacked: it holds more than the 0\.0 MB that are expected"):
+        extract(tmp_path / "bomb.zip", tmp_path / "other")
 
 
 def test_a_header_that_would_fill_the_memory_is_not_read(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from maskexp.data.errors import CorruptImageError
 from maskexp.data.loading import pixels as decode
-from maskexp.data.loading.image_files import stored_size
+from maskexp.data.loading.image_files import decode_array, stored_size
 from tests.fixtures import truncate
 
 MODES = ["RGB", "L", "1", "P", "LA", "RGBA", "CMYK", "I;16"]
@@ -103,6 +103,31 @@ def test_file_that_is_no_image(decoder: str, tmp_path: Path) -> None:
         decode.read_rgb(tmp_path / "a.jpg")
     with pytest.raises(CorruptImageError, match=r"a\.jpg"):
         stored_size(tmp_path / "a.jpg")
+
+
+def test_what_pillow_refuses_by_its_header_is_refused(
+    decoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random_image().save(tmp_path / "large.png")
+    (tmp_path / "program.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+
+    with pytest.raises(CorruptImageError, match=r"large\.png is too large: it has more than 2,000 pixels"):
+        decode.read_rgb(tmp_path / "large.png")
+    with pytest.raises(CorruptImageError, match=r"program\.jpg cannot be decoded"):
+        decode.read_rgb(tmp_path / "program.jpg")
+
+
+def test_palettes_are_left_to_pillow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> torch.Tensor:
+        raise AssertionError
+
+    random_image("P").save(tmp_path / "a.png", transparency=3)
+    monkeypatch.setattr(decode, "_torchcodec", lambda: broken)
+
+    assert torch.equal(
+        decode.read_rgb(tmp_path / "a.png"), torch.from_numpy(decode_array(tmp_path / "a.png", "RGB")).permute(2, 0, 1)
+    )
 
 
 def test_missing_file(decoder: str, tmp_path: Path) -> None:

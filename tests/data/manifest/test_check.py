@@ -282,7 +282,9 @@ def test_masks_of_a_split_that_are_all_alike_are_an_error(value: int, kind: str,
 
     (finding,) = [finding for finding in report.findings if finding.kind == kind]
     assert (finding.severity, not report.ok) == ("error", True)
-    assert finding.message.startswith("all 3 masks are empty of split 'val'" if value == 0 else "all 3 masks cover")
+    assert finding.message.startswith(
+        "in split 'val', all 3 masks are empty" if value == 0 else "in split 'val', all 3 masks cover"
+    )
     with pytest.raises(DataError, match="all 3 masks of split 'val'"):
         maskexp.data.Manifest(csv=str(table)).setup("fit")
 
@@ -290,8 +292,10 @@ def test_masks_of_a_split_that_are_all_alike_are_an_error(value: int, kind: str,
 @pytest.mark.parametrize(
     ("corners", "sentence"),
     [
-        ("nan,1,4,4", "line 2: the box nan, 1, 4, 4 has corners that are no numbers; leave all four empty"),
-        ("1,1,inf,4", "has corners that are no numbers"),
+        ("nan,1,4,4", "line 2: the box nan, 1, 4, 4 has corners that are no pixels; leave all four empty"),
+        ("1,1,inf,4", "has corners that are no pixels"),
+        ("1,1,2e300,4", "has corners that are no pixels"),
+        ("1_0,1,20,4", "the box 1_0, 1, 20, 4 is not made of four numbers"),
         ("0.1,0.2,0.5,0.9", "is smaller than a pixel; its corners are pixels, not shares of the image"),
         ("0,0,1,1", "is smaller than a pixel"),
         ("4,1,2,4", "is empty; x0 < x1 and y0 < y1 are needed"),
@@ -306,6 +310,17 @@ def test_boxes_without_meaning_are_an_error_with_their_line(corners: str, senten
     assert [finding.kind for finding in report.findings if finding.severity == "error"] == ["schema"]
     assert sentence in report.findings[0].message
     with pytest.raises(DataError, match="line 2"):
+        maskexp.data.Manifest(csv=str(table)).setup("fit")
+
+
+def test_boxes_are_judged_by_the_pixels_that_are_read(tmp_path: Path) -> None:
+    header = "image,label,split,x0,y0,x1,y1"
+    table = own_data(tmp_path / "own", "0.jpg,0,train,0.4,0.4,7.6,5.7", header=header)  # of 8x6: rounded, all of it
+
+    report = check_data("Manifest", csv=str(table))
+
+    assert "all_box_full" in errors(report)
+    with pytest.raises(DataError, match="all 1 boxes of split 'train' cover the whole image"):
         maskexp.data.Manifest(csv=str(table)).setup("fit")
 
 
