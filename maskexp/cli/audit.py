@@ -37,6 +37,7 @@ from maskexp.methods import Method, load_method
 from maskexp.methods.checkpoint import check_classes
 from maskexp.results import RunDirectory
 from maskexp.suggestions import did_you_mean
+from maskexp.tables import print_table
 from maskexp.types import OWN, Batch, DataSpec
 
 __all__ = ["run"]
@@ -214,7 +215,7 @@ def _print(answer: dict[str, Any], findings: Sequence[Finding], ids: Sequence[st
             table.add_column(heading, justify="left" if heading == "group" else "right")
         for name, counts in reasons.groups.items():
             table.add_row(escape(name), *map(str, counts.values()))
-        console.print(table)
+        print_table(table, console)
     if reasons.rows:
         named = ", ".join(ids[row] for row in reasons.rows[:SHOWN_ROWS])
         more = f" and {len(reasons.rows) - SHOWN_ROWS} more" if len(reasons.rows) > SHOWN_ROWS else ""
@@ -237,7 +238,7 @@ def _print_findings(title: str | None, findings: Sequence[Finding]) -> None:
         number = str(finding.number) if finding.number.n else "–"
         control = str(finding.control) if finding.control.n else "–"
         table.add_row(finding.part.replace("_", " "), escape(number), escape(control), finding.verdict)
-    console.print(table)
+    print_table(table, console)
     for finding in findings:
         console.print(f"* {escape(finding.sentence)}")
     console.print()

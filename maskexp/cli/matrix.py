@@ -36,6 +36,7 @@ from maskexp.studies import (
 from maskexp.studies.cells import BAD_CONFIGURATION, STATES, fit_command, progress, read_record
 from maskexp.studies.slurm import TEMPLATE, submitted
 from maskexp.studies.study import is_study
+from maskexp.tables import print_table
 
 __all__ = ["default_runs", "is_study", "open_study", "row_configuration", "run"]
 
@@ -366,7 +367,7 @@ def _print_status(study: Study, runs: Runs, states: Mapping[str, CellState], as_
         state = states[cell.folder]
         table.add_row(escape(cell.row), str(cell.seed), state.name, escape(state.detail), escape(cell.folder))
     console = Console(soft_wrap=True)
-    console.print(table, width=max(console.width, 200) if not console.is_terminal else None)
+    print_table(table, console)
     console.print(", ".join(f"{counts[name]} {name}" for name in STATES if counts[name]), highlight=False)
     return 0
 

@@ -20,6 +20,7 @@ from maskexp.cli.errors import CommandError
 from maskexp.process import interruptible
 from maskexp.studies.pool import child_environment
 from maskexp.studies.sweep import Choice, Sweep, SweepError, read_sweep
+from maskexp.tables import print_table
 
 __all__ = ["run"]
 
@@ -105,7 +106,7 @@ def _report(search: Any) -> int:
     for row in rows:
         table.add_row(*map(escape, row))
     console = Console(soft_wrap=True)
-    console.print(table)
+    print_table(table, console)
     for path in search.write_report():
         _say(f"wrote {path}")
     best = search.best()

@@ -9,12 +9,12 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.measure import Measurement
 from rich.table import Table
 
 from maskexp.attribution import attribution_names, map_title, registered_name
 from maskexp.evaluation.keys import ResultKey, judged_maps
 from maskexp.files import atomic_write
+from maskexp.tables import print_table
 from maskexp.types import OWN
 
 __all__ = ["describe_checkpoint", "print_summary", "tabulate", "write_table"]
@@ -67,11 +67,7 @@ def print_summary(
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     console.print(escape(data), style="bold")
-    if not console.is_terminal:  # a pipe or a log has no width: no number is shortened
-        console.width = max(
-            console.width, Measurement.get(console, console.options.update(max_width=10_000), table).maximum
-        )
-    console.print(table)
+    print_table(table, console)
     console.print(f"checkpoint  {escape(describe_checkpoint(checkpoint))}")
     if global_batch_size is not None:
         console.print(f"batch       {global_batch_size} images a step, on all processes together")
