@@ -28,6 +28,7 @@ from maskexp.methods.jtt import JTT
 from maskexp.methods.loading import load_method
 from maskexp.methods.masked_classifier import MaskedClassifier
 from maskexp.methods.realx import REALX
+from maskexp.methods.rt_saliency import RTSaliency
 
 __all__ = [
     "AIM",
@@ -45,5 +46,6 @@ __all__ = [
     "InputMasked",
     "MaskedClassifier",
     "Method",
+    "RTSaliency",
     "load_method",
 ]

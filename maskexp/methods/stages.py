@@ -43,7 +43,7 @@ def begin_with(
     trained = load_method(checkpoint)
     if type(trained) is not kind:
         raise CheckpointError(
-            f"{checkpoint} holds the method {type(trained).__name__}; the {role} of {name} is a {kind.__name__}"
+            f"{checkpoint} holds the method {type(trained).__name__}; {name} needs a {role} of {kind.__name__}"
         )
     if trained.spec is not None:
         check_classes(trained.spec, spec)

@@ -19,9 +19,10 @@ SELECTOR = ["--model.selector=small_convnet", "--model.selector_stride=4"]
 METHODS: dict[str, list[str]] = {
     "BCos": ["--model=BCos", "--model.warmup_epochs=0"],
     "REALX": ["--model=REALX", *SELECTOR, "--model.predictor_epochs=1"],
+    "RTSaliency": ["--model=RTSaliency", "--model.decoder_width=8", "--model.classifier_epochs=1"],
 }
 """Flags of each method that make it small."""
-MASKED = ("REALX",)
+MASKED = ("REALX", "RTSaliency")
 """Methods whose network has a mask."""
 
 
@@ -35,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def finished(request: pytest.FixtureRequest, folder: Path) -> tuple[str, RunDirectory]:
     """A finished run of each method."""
     run = RunDirectory(folder / request.param.lower())
-    assert main(["fit", *METHODS[request.param], *SMALL, f"--run_dir={run}"]) == 0
+    assert main(["fit", *SMALL, *METHODS[request.param], f"--run_dir={run}"]) == 0
     return request.param, run
 
 
@@ -62,7 +63,7 @@ def test_stopped_inside_an_epoch_and_resumed_is_bit_equal(
     finished: tuple[str, RunDirectory], folder: Path, maskexp: Command
 ) -> None:
     name, whole = finished
-    run, flags = RunDirectory(folder / f"{name.lower()}-stopped"), [*METHODS[name], *SMALL]
+    run, flags = RunDirectory(folder / f"{name.lower()}-stopped"), [*SMALL, *METHODS[name]]
     assert maskexp("fit", *flags, f"--run_dir={run}", *kill("SIGUSR1", "batch_end", 1, 0)).code == 75
     assert maskexp("fit", f"--run_dir={run}", "--ckpt_path=last", "--trainer.callbacks=null").code == 0
     assert_same_training(run, whole)
@@ -77,6 +78,8 @@ def test_stopped_inside_an_epoch_and_resumed_is_bit_equal(
         (["--model=REALX", *SELECTOR, "--model.hiding=layer"], "REALX shows images through soft masks, which 'layer'"),
         (["--model=REALX", *SELECTOR, "--data.image_size=34"], "cells of 4 pixels do not fill images of 34 × 34"),
         (["--model=REALX", *SELECTOR, "--model.predictor_checkpoint=no.ckpt"], "no.ckpt"),
+        (["--model=RTSaliency", "--model.classifier_checkpoint=no.ckpt"], "no.ckpt"),
+        (["--model=RTSaliency", "--model.encoder_stages=9"], "stages is 9, but 'test_resnet' has 5; choose 1 to 5"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -85,4 +88,12 @@ def test_bad_input_is_told_in_a_sentence(flags: list[str], sentence: str, maskex
     assert outcome.code != 0
     assert sentence in outcome.complaint
     assert "\n" not in outcome.complaint.strip()
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_checkpoint_of_another_method_is_told(trained: RunDirectory, maskexp: Command, tmp_path: Path) -> None:
+    given = f"--model.classifier_checkpoint={trained.checkpoints / 'best.ckpt'}"
+    outcome = maskexp("fit", *SMALL, "--model=RTSaliency", given, f"--run_dir={tmp_path / 'r'}")
+    assert outcome.code != 0
+    assert "holds the method AIM; RTSaliency needs a classifier of ERM" in outcome.complaint
     assert not (tmp_path / "r").exists()

@@ -51,6 +51,21 @@ def composed(file: str, capsys: pytest.CaptureFixture[str], row: str | None = No
             {"estimator": "relaxed", "temperature": 1.0, "grid": "pixels", "target": "classifier", "area_weight": 0.2}
             | {"optimizer": "adam", "lr": 1e-4, "backbone_lr": 1e-4, "weight_decay": 1e-4},
         ),
+        (
+            "rt_saliency/released.yaml",
+            "RTSaliency",
+            100,
+            {"area_weight": 8.0, "area_power": 0.3, "smoothness": 0.005, "preserve_weight": 0.3, "destroy_weight": 1.0}
+            | {"preserve_margin": 1.0, "destroy_margin": 5.0, "fake_share": 0.3, "confidence": 6.0, "lr": 1e-3}
+            | {"optimizer": "adam", "weight_decay": 1e-4, "encoder": "classifier", "replacement": "random"},
+        ),
+        (
+            "comet/rt_saliency_released.yaml",
+            "RTSaliency",
+            100,
+            {"area_weight": 8.0, "smoothness": 0.5, "preserve_weight": 0.3, "destroy_weight": 1.0, "fake_share": 0.0}
+            | {"encoder": "scratch", "replacement": "random_without_noise", "lr": 5e-4},
+        ),
     ],
 )
 def test_presets(
@@ -68,6 +83,7 @@ def test_presets(
         ("comet/table2_imagenet9_study.yaml", "bcos", "BCos"),
         ("comet/table3_study.yaml", "bcos", "BCos"),
         ("comet/table2_nicopp_study.yaml", "realx", "REALX"),
+        ("comet/table4_study.yaml", "rt_saliency", "RTSaliency"),
     ],
 )
 def test_rows_of_published_baselines_can_be_run(

@@ -37,6 +37,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "REALX",
         {**COMET, "estimator": "relaxed", "temperature": 1.0, "grid": "pixels", "target": "classifier"},
     ),
+    "RTSaliency": ("RTSaliency", {"decoder_width": 8, "encoder_stages": 3}),
     "BottomUp": ("BottomUp", {"anneal_fraction": 0.0}),
     "CAD": ("CAD", {}),
     "DynConv": ("DynConv", {}),
@@ -123,7 +124,7 @@ def noise_of_each_sample(first: int) -> Iterator[None]:
         grid[SAMPLES // 2 :] += 0.5
         return grid[first : first + len(like)]
 
-    with mock.patch("torch.rand_like", drawn):
+    with mock.patch("torch.rand_like", drawn), mock.patch("torch.randn_like", drawn):
         yield
 
 

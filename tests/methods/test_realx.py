@@ -152,7 +152,7 @@ def test_checkpoints_that_do_not_fit_are_refused(
     with pytest.raises(ValueError, match="learned from the label, but REALX keeps to the classifier"):
         trainer().fit(REALX(**SMALL, target="classifier", predictor_checkpoint=str(predictor)), birds)
     erm = _trained(ERM(backbone="small_convnet", weights=None), birds, tmp_path_factory)
-    with pytest.raises(ValueError, match="holds the method ERM; the predictor of REALX is a MaskedClassifier"):
+    with pytest.raises(ValueError, match="holds the method ERM; REALX needs a predictor of MaskedClassifier"):
         trainer().fit(REALX(**SMALL, predictor_checkpoint=str(erm)), birds)
     with pytest.raises(ValueError, match=r"holds a small_convnet, but the predictor of REALX is a test_resnet"):
         trainer().fit(REALX(**{**SMALL, "backbone": "test_resnet"}, predictor_checkpoint=str(predictor)), birds)
