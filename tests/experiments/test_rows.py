@@ -107,7 +107,7 @@ def test_published_recipes_on_waterbirds(
 ) -> None:
     """The commands in the READMEs of the released codes."""
     found = composed(f"waterbirds/{row}.yaml", capsys)
-    common = {"optimizer": "sgd", "schedule": "constant", "warmup_epochs": 0, "backbone": "resnet50_v1"}
+    common = {"optimizer": "sgd", "schedule": "constant", "warmup_epochs": 0, "backbone": "resnet50.tv_in1k"}
     arguments = found["model"]["init_args"]
     assert {key: arguments[key] for key in common | model} == common | model
     assert arguments["backbone_lr"] == arguments["lr"], "one rate for all"
