@@ -75,7 +75,10 @@ METRIC_NEUTRAL_KEYS = (
 )
 """Keys that change no number of an evaluation."""
 
-FIRST_WEIGHTS = ("model.weights", "model.selector_weights", "model.detector_checkpoint")
+FIRST_WEIGHTS = (
+    *("model.weights", "model.selector_weights"),
+    *("model.detector_checkpoint", "model.classifier_checkpoint", "model.identifier_checkpoint"),
+)
 """Keys that a training reads once, before its first step."""
 
 PLANNED = (

@@ -26,6 +26,7 @@ from maskexp.methods.group_dro import GroupDRO
 from maskexp.methods.input_masked import InputMasked
 from maskexp.methods.jtt import JTT
 from maskexp.methods.loading import load_method
+from maskexp.methods.mask_tune import MaskTune
 from maskexp.methods.masked_classifier import MaskedClassifier
 from maskexp.methods.realx import REALX
 from maskexp.methods.rt_saliency import RTSaliency
@@ -44,6 +45,7 @@ __all__ = [
     "DynConv",
     "GroupDRO",
     "InputMasked",
+    "MaskTune",
     "MaskedClassifier",
     "Method",
     "RTSaliency",

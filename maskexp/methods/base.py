@@ -82,9 +82,10 @@ class Method(LightningModule, ABC):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Show in ``help`` and in notebooks all arguments, with those of the bases, and the supervision."""
         super().__init_subclass__(**kwargs)
-        if cls.__doc__ and cls.supervision != "none":
+        if cls.__doc__:
             first, *rest = cls.__doc__.split("\n", 1)
-            cls.__doc__ = "\n".join([f"{first.rstrip('.')} [uses {cls.supervision}].", *rest])
+            used = "no group labels" if cls.supervision == "none" else cls.supervision
+            cls.__doc__ = "\n".join([f"{first.rstrip('.')} [uses {used}].", *rest])
         cls.__signature__ = inspect.Signature(list(arguments_of(cls).values()))  # type: ignore[attr-defined]
 
     def __init__(

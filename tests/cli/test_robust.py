@@ -95,11 +95,21 @@ def test_a_checkpoint_of_another_method_is_refused(trained: RunDirectory, maskex
     assert outcome.complaint.strip().endswith("holds the model AIM, not GroupDRO")
 
 
-def test_the_help_says_what_a_method_is_told(maskexp: Command) -> None:
-    assert "[uses group labels in training]" in " ".join(maskexp("fit", "--model.help", "GroupDRO").out.split())
+@pytest.mark.parametrize(
+    ("method", "told"),
+    [
+        ("GroupDRO", "group labels in training"),
+        ("DFR", "group labels in validation"),
+        ("JTT", "no group labels"),
+        ("AIM", "no group labels"),
+    ],
+)
+def test_the_help_says_what_a_method_is_told(method: str, told: str, maskexp: Command) -> None:
+    assert f"[uses {told}]" in " ".join(maskexp("fit", "--model.help", method).out.split())
 
 
 STAGED = {
+    "MaskTune": (["--model.backbone=small_convnet", "--data.image_size=64"], "classifier", "none"),
     "JTT": (["--model.identification_epochs=1"], "identifier", "none"),
     "DFR": (["--model.fits=2"], "classifier", "group labels in validation"),
     "DFR on training images": (["--model.balanced=training"], "classifier", "group labels in training"),

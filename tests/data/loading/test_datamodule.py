@@ -273,3 +273,37 @@ def test_trainer_with_lightnings_own_samplers_switched_on(tmp_path: Path) -> Non
         assert sorted(seen["val"]) == list(range(9))  # each once, on shards of 5 and 4
         assert len(seen["train"]) == 12  # two steps of three on each rank
         assert len(set(seen["train"])) >= 11  # equal shards repeat at most one
+
+
+def test_what_a_method_hides_is_black_in_training_and_nowhere_else() -> None:
+    class Hiding(Counting):
+        """Hides the upper half of the images in even rows."""
+
+        def hides(self, row: int) -> Tensor:
+            hidden = torch.zeros(24, 24, dtype=torch.bool)
+            hidden[:12] = row % 2 == 0
+            return hidden
+
+    module, data = Hiding(), birds(train_transform=TrainTransform(crop_scale=None, flip=0.0))
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
+    Trainer(max_epochs=1, enable_model_summary=False, **quiet).fit(module, data)
+    seen = {"train": 0, "val": 0}
+    for stage, _, batch in module.seen:
+        whole = data.fetch(stage, batch["index"].tolist())
+        for row, image, original in zip(batch["index"].tolist(), batch["image"], whole["image"], strict=True):
+            expected = original.clone()
+            if stage == "train" and row % 2 == 0:
+                expected[:, :12] = 0
+            torch.testing.assert_close(image, expected, atol=1 / 255, rtol=0)
+            seen[stage] += 1
+        assert torch.equal(batch["foreground"], whole["foreground"]), "the foreground stays"
+    assert seen["train"] >= 12
+    assert seen["val"] >= 8
+
+
+def test_through_a_custom_transform_nothing_can_be_hidden() -> None:
+    data = birds(eval_transform=v2.Resize([24, 24]))
+    method = SimpleNamespace(hides=lambda row: torch.zeros(24, 24, dtype=torch.bool))
+    attached(data, lightning_module=method, global_rank=0, world_size=1)
+    with pytest.raises(DataError, match="cannot be told through a custom eval_transform"):
+        data.train_dataloader()
