@@ -78,7 +78,7 @@ class BCosNetwork(Network):
         self.head = _convolution(nn.Conv2d(width, num_classes, kernel_size=1), b)
         self.logit_bias = -math.log(max(num_classes - 1, 1))
         if weights is not None:
-            self._load(weights)
+            self._load(weights, backbone)
         self.frozen_backbone = frozen_backbone
         if frozen_backbone:
             self.network.requires_grad_(False)
@@ -150,13 +150,13 @@ class BCosNetwork(Network):
             for layer in layers:
                 layer.set_explanation_mode(False)
 
-    def _load(self, path: str) -> None:
+    def _load(self, path: str, backbone: str) -> None:
         """Load the backbone's weights, and the classifier's where they are for as many classes."""
         if path == HUB:
             raise ValueError(
                 "timm's hub has no B-cos networks: give weights: null, or a file with a state dictionary of one"
             )
-        state = read_state_dict(path)
+        state = read_state_dict(path, backbone)
         head = state.get("fc.linear.weight")
         body = {name: value for name, value in state.items() if not name.startswith("fc.")}
         own = self.network.state_dict()
