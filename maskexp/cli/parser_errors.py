@@ -194,9 +194,9 @@ def _parameters(class_path: str) -> dict[str, inspect.Parameter]:
     return found
 
 
-def _class(class_path: str) -> type:
+def _class(class_path: str) -> Any:
     module, _, name = class_path.rpartition(".")
-    found: type = getattr(importlib.import_module(module), name)
+    found: Any = getattr(importlib.import_module(module), name)
     return found
 
 

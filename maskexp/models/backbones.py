@@ -212,12 +212,12 @@ def _check_stages(name: str, stages: int, image_size: tuple[int, int]) -> None:
         raise ValueError(f"stages is {stages}, but {name!r} has {available}; choose 1 to {available}")
 
 
-def read_state_dict(path: str, name: str) -> dict[str, Tensor]:
+def read_state_dict(path: str, name: str | None = None) -> dict[str, Tensor]:
     """Read a state dictionary with timm's names from a file that need not be trusted.
 
     Args:
         path: a ``.safetensors`` or PyTorch file, or a checkpoint of ours whose network has a backbone in it.
-        name: of the network that the weights are for.
+        name: of timm's network that the weights are for; None for another one, whose names stay as they are.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -236,17 +236,21 @@ def read_state_dict(path: str, name: str) -> dict[str, Tensor]:
     if not isinstance(arguments, Mapping) or not isinstance(entry, Mapping):
         return state
     method, trained = entry.get("method"), arguments.get("backbone")
-    if trained != name.rpartition("/")[2]:
+    if name is not None and trained != name.rpartition("/")[2]:
         raise ValueError(
             f"the weights {path!r} are a checkpoint of {method} on {trained}, not on {name}; give --model.backbone "
             f"{trained}, or other weights"
         )
     for part in _PARTS:
         if own := {key.removeprefix(part): tensor for key, tensor in state.items() if key.startswith(part)}:
-            return _under_timms_names(own, name)
+            if name is None:
+                return own
+            named, filters = _under_timms_names(own, name)
+            if 2 * len(named.keys() & filters) >= len(filters):
+                return named
     raise ValueError(
-        f"the weights {path!r} are a checkpoint of {method}, whose backbone is taken apart; give one of ERM, AIM, "
-        "BottomUp or COMET, or other weights"
+        f"the weights {path!r} are a checkpoint of {method}, whose layers are not those of timm's network; give one of "
+        "ERM, AIM, BottomUp or COMET, or other weights"
     )
 
 
@@ -254,12 +258,16 @@ _PARTS = ("network.network.", "network.backbone.network.", "network.predictor.ne
 """Where the timm network stands in a checkpoint: of a plain classifier, of a pyramid, of COMET."""
 
 
-def _under_timms_names(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """Return weights under the names of the whole network; timm renames the layers of a pyramid."""
+def _under_timms_names(state: Mapping[str, Tensor], name: str) -> tuple[dict[str, Tensor], set[str]]:
+    """Return weights under the names of the whole network, and its names of matrices and filters.
+
+    timm renames the layers of a pyramid.
+    """
     with torch.device("meta"):
         whole = timm.create_model(_VARIANTS.get(name, (name, None))[0]).state_dict()
     known = {key.replace(".", "_"): key for key in whole}
-    return {known.get(key.removeprefix("model.").replace(".", "_"), key): tensor for key, tensor in state.items()}
+    named = {known.get(key.removeprefix("model.").replace(".", "_"), key): tensor for key, tensor in state.items()}
+    return named, {key for key, tensor in whole.items() if tensor.ndim > 1}
 
 
 def _classes(state: Mapping[str, Tensor], config: PretrainedCfg | None) -> int | None:

@@ -12,7 +12,7 @@ from maskexp.cli.arguments import in_the_parsers_words, refuse_environment, requ
 from maskexp.cli.config import Configuration
 from maskexp.cli.errors import CommandError
 from maskexp.cli.parser_errors import explain_parser_error
-from maskexp.methods import AIM, COMET, ERM, BottomUp, DynConv, Method
+from maskexp.methods import AIM, COMET, ERM, BCos, BottomUp, DynConv, Method
 from maskexp.methods.checkpoint import describe
 from maskexp.models import Classifier
 from maskexp.models.backbones import Backbone, create_timm
@@ -109,7 +109,12 @@ def test_our_own_checkpoints_give_backbone_and_classifier_their_weights(name: st
         (
             DynConv(backbone="test_resnet", weights=None),
             "test_resnet",
-            "are a checkpoint of DynConv, whose backbone is taken apart; give one of ERM, AIM, BottomUp or COMET",
+            "are a checkpoint of DynConv, whose layers are not those of timm's network; give one of ERM, AIM, BottomUp",
+        ),
+        (
+            BCos(backbone="small_convnet", weights=None),
+            "small_convnet",
+            "are a checkpoint of BCos, whose layers are not",
         ),
     ],
 )

@@ -122,6 +122,8 @@ def limited() -> Iterator[None]:
 
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink", "os.truncate", "shutil.rmtree"}
+ELSEWHERE = ("/dev/", "__pycache__", "torchinductor_")
+"""Parts of names of what Python and torch write wherever they are told to."""
 _STARTS = {"os.system", "subprocess.Popen", "os.exec", "os.posix_spawn"}
 _state: dict[str, Any] = {"target": None, "seen": [], "hooked": False}
 
@@ -166,5 +168,5 @@ def _note(event: str, arguments: tuple[Any, ...]) -> None:
         place = place if place == target else place.parent.resolve()
         if Path(name).name == name and event in ("os.remove", "os.rmdir"):
             continue
-        if not place.is_relative_to(target) and not name.startswith("/dev/") and "__pycache__" not in name:
+        if not place.is_relative_to(target) and not any(part in name for part in ELSEWHERE):
             _state["seen"].append(f"{event} {name}")

@@ -436,7 +436,8 @@ VALUE_FLAGS = (
 def arguments(seeds: Seeds, draw: random.Random, target: Path) -> Case:
     """A command line of known and unknown verbs, flags and values, many of them nasty."""
     verb = draw.choices(
-        ("fit", "validate", "test", "predict", "explain", "data", "table", "matrix", ""), (8, 2, 3, 2, 5, 12, 3, 2, 2)
+        ("fit", "validate", "test", "predict", "explain", "data", "table", "matrix", "audit", "export", ""),
+        (8, 2, 3, 2, 5, 12, 3, 2, 2, 2, 2),
     )[0]
     args = list(MAKERS.get(verb, _nothing)(seeds, draw, target))
     for _ in range(draw.choice((0, 0, 1))):
@@ -502,8 +503,23 @@ def _explain(seeds: Seeds, draw: random.Random, target: Path) -> Iterator[str]:
     yield draw.choice((str(seeds.run.checkpoints / "best.ckpt"), _value(seeds, draw)))
     for _ in range(draw.randrange(3)):
         yield draw.choice((str(seeds.csv.parent / "images/image 0.png"), _value(seeds, draw)))
-    yield from draw.choice(([], ["--json"], ["--jsn"], ["--maps", "own"]))
+    yield from draw.choice(([], ["--json"], ["--jsn"], ["--map", "own"], ["--map", _value(seeds, draw)]))
     yield from ("--out", str(target / "out"))
+
+
+def _audit(seeds: Seeds, draw: random.Random, target: Path) -> Iterator[str]:
+    run = shutil.copytree(seeds.run.path, target / "run", ignore=shutil.ignore_patterns("gallery", "logs"))
+    yield from ("audit", draw.choice((str(run / "checkpoints/best.ckpt"), _value(seeds, draw))))
+    yield from ("--images=4", "--resamples=10", "--device=cpu", "--data.num_workers=0")
+    flags = ("--split", "--map", "--threshold", "--hiding", "--tolerance", "--seed", "--json", "--fail-on", "--x")
+    for flag in draw.sample((*flags, "--data.root", "--data.batch_size"), draw.randrange(4)):
+        yield from draw.choice(([flag], [flag, _value(seeds, draw)]))
+
+
+def _export(seeds: Seeds, draw: random.Random, target: Path) -> Iterator[str]:
+    yield from ("export", draw.choice((str(seeds.run.checkpoints / "best.ckpt"), _value(seeds, draw))))
+    yield str(target / draw.choice(("model.onnx", "model.pt2", "model", "a/b.onnx", "x.ckpt")))
+    yield from draw.choice(([], ["--map", _value(seeds, draw)], ["--x"], [_value(seeds, draw)]))
 
 
 def _data(seeds: Seeds, draw: random.Random, target: Path) -> Iterator[str]:
@@ -567,5 +583,7 @@ MAKERS: dict[str, Callable[[Seeds, random.Random, Path], Iterator[str]]] = {
     **{verb: _training(verb) for verb in ("fit", "validate", "test", "predict")},
     **{verb: _study(verb) for verb in ("table", "matrix")},
     "explain": _explain,
+    "audit": _audit,
+    "export": _export,
     "data": _data,
 }
