@@ -44,6 +44,18 @@ test-slurm: install  ## run a study on a SLURM of one node that is set up for it
 fuzz: install  ## try 10 000 mutated inputs and 1 000 command lines (half an hour)
 	$(TEST_ENV) $(BIN)/python -m tests.fuzz --inputs 10000 --arguments 1000 --seed 0
 
+$(BIN)/mkdocs: $(BIN)/maskexp
+	$(BIN)/pip install --quiet '.[docs]'
+	@touch $@
+
+.PHONY: docs
+docs: $(BIN)/mkdocs  ## build the documentation into site/, every warning an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+.PHONY: coverage
+coverage: install  ## run the fast tests and show which lines they do not reach
+	$(TEST_ENV) $(BIN)/python -m pytest $(PARALLEL) -m "not slow" --cov=maskexp --cov-report=term:skip-covered --cov-report=xml
+
 .PHONY: check
 check: install  ## format, lint, types and the floors of the house, without changing anything
 	$(BIN)/ruff format --check
@@ -58,4 +70,4 @@ format: install  ## format and repair what can be repaired
 
 .PHONY: clean
 clean:  ## remove the virtual environment and caches; runs are kept
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache *.egg-info
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache site coverage.xml *.egg-info

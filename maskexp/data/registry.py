@@ -67,7 +67,7 @@ COLUMNS: Final[dict[str, str]] = {
     "foreground": "foreground",
     "licence": "licence",
 }
-"""Attributes of :class:`DatasetInfo` that lists and the README's table show, with the titles of their columns."""
+"""Attributes of :class:`DatasetInfo` that lists and the documentation show, with the titles of their columns."""
 
 
 def arguments_of(source: type[DataSource]) -> dict[str, Argument]:
@@ -89,7 +89,7 @@ def arguments_of(source: type[DataSource]) -> dict[str, Argument]:
 
 
 def markdown_table() -> str:
-    """Return all data sets as the table of the README."""
+    """Return all data sets as the table of the documentation."""
     lines = [["name", *COLUMNS.values()], ["---"] * (len(COLUMNS) + 1)]
     for info in DATASETS.values():
         facts = {column: str(getattr(info, column)) for column in COLUMNS}
