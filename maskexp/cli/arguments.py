@@ -19,6 +19,7 @@ STRUCTURED = re.compile(r"[\[{]|[?&*!]|.*: ", re.DOTALL)
 
 __all__ = [
     "at_home",
+    "data_flags",
     "in_the_parsers_words",
     "last_value",
     "nested_nulls",
@@ -68,6 +69,33 @@ def take_values(args: Sequence[str], *flags: str) -> tuple[list[str], list[str]]
                 raise CommandError(f"{name} needs a value")
             values.append(following)
     return values, others
+
+
+def data_flags(args: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split arguments into those about the data (``--config``, ``--data``, ``--data.…``) and all others.
+
+    Raises:
+        CommandError: if a flag stands at the end without its value.
+
+    Example:
+        >>> data_flags(["a.ckpt", "--data.root", "birds", "--json", "--data=WaterBirds"])
+        (['--data.root', 'birds', '--data=WaterBirds'], ['a.ckpt', '--json'])
+    """
+    about: list[str] = []
+    others: list[str] = []
+    remaining = iter(args)
+    for arg in remaining:
+        name, equals, _ = arg.partition("=")
+        if name not in ("--config", "-c", "--data") and not name.startswith("--data."):
+            others.append(arg)
+            continue
+        about.append(arg)
+        if not equals:
+            value = next(remaining, None)
+            if value is None:
+                raise CommandError(f"{name} needs a value")
+            about.append(value)
+    return about, others
 
 
 def in_the_parsers_words(args: Sequence[str]) -> list[str]:

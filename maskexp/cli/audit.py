@@ -17,8 +17,9 @@ from rich.table import Table
 from torch import Tensor
 
 from maskexp.attribution import attribution_names
+from maskexp.cli.arguments import data_flags
 from maskexp.cli.checkpoint import is_selected
-from maskexp.cli.data_of_checkpoint import data_flags, data_of_checkpoint
+from maskexp.cli.data_of_checkpoint import data_of_checkpoint, device_called
 from maskexp.cli.errors import CommandError
 from maskexp.cli.terminal import note, silence
 from maskexp.data import ImageDataModule
@@ -62,7 +63,7 @@ def run(verb: str, args: Sequence[str]) -> int:
     checkpoints = [Path(checkpoint) for checkpoint in options.checkpoints]
     if missing := [str(checkpoint) for checkpoint in checkpoints if not checkpoint.is_file()]:
         raise CommandError(f"there is no checkpoint {missing[0]!r}; give files, such as RUN/checkpoints/best.ckpt")
-    device = _device(options.device)
+    device = device_called(options.device)
     methods = [load_method(checkpoint) for checkpoint in checkpoints]
     data = data_of_checkpoint(checkpoints[0], about_data)
     for method in methods:
@@ -132,8 +133,8 @@ def _parser(verb: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--map",
         default=OWN,
-        choices=(OWN, *attribution_names()),
-        help="what counts as the mask: own is that of a model with masks, Grad-CAM of any other (default: %(default)s)",
+        help="what counts as the mask: own is that of a model with masks, its own map or Grad-CAM of any other; or "
+        f"{', '.join(attribution_names())}, with settings as in rise:masks=500 (default: %(default)s)",
     )
     parser.add_argument(
         "--threshold", type=float, default=0.5, help="above it, the map counts as shown (default: %(default)s)"
@@ -167,17 +168,6 @@ def _verdicts(given: Iterable[str]) -> set[str]:
 
 def _hiding(given: str) -> tuple[str, ...]:
     return tuple(name for name in (part.strip() for part in given.split(",")) if name)
-
-
-def _device(name: str | None) -> torch.device:
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise CommandError(f"--device {name} cannot be used here; give cpu, or leave it out") from error
-    return device
 
 
 def _spec(method: Method) -> DataSpec:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
+import torch
+
 import maskexp.data
 from maskexp.cli.arguments import in_the_parsers_words, nested_nulls, take_values
 from maskexp.cli.checkpoint import checkpoint_layer
@@ -20,34 +22,7 @@ from maskexp.cli.spellings import completed_classes, plain_spellings, with_whole
 from maskexp.cli.trust import trusted
 from maskexp.data import ImageDataModule
 
-__all__ = ["data_flags", "data_of_checkpoint"]
-
-
-def data_flags(args: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Split arguments into those about the data (``--config``, ``--data``, ``--data.…``) and all others.
-
-    Raises:
-        CommandError: if a flag stands at the end without its value.
-
-    Example:
-        >>> data_flags(["a.ckpt", "--data.root", "birds", "--json", "--data=WaterBirds"])
-        (['--data.root', 'birds', '--data=WaterBirds'], ['a.ckpt', '--json'])
-    """
-    about: list[str] = []
-    others: list[str] = []
-    remaining = iter(args)
-    for arg in remaining:
-        name, equals, _ = arg.partition("=")
-        if name not in ("--config", "-c", "--data") and not name.startswith("--data."):
-            others.append(arg)
-            continue
-        about.append(arg)
-        if not equals:
-            value = next(remaining, None)
-            if value is None:
-                raise CommandError(f"{name} needs a value")
-            about.append(value)
-    return about, others
+__all__ = ["data_of_checkpoint", "device_called"]
 
 
 def data_of_checkpoint(checkpoint: Path, flags: Sequence[str]) -> ImageDataModule:
@@ -55,7 +30,7 @@ def data_of_checkpoint(checkpoint: Path, flags: Sequence[str]) -> ImageDataModul
 
     Args:
         checkpoint: of a trained model.
-        flags: as :func:`data_flags` returns them; of a configuration only the data counts.
+        flags: as :func:`~maskexp.cli.arguments.data_flags` returns them; of a configuration only the data counts.
 
     Raises:
         CommandError: if the checkpoint names no data that may be opened, or a flag is wrong.
@@ -95,3 +70,19 @@ def data_of_checkpoint(checkpoint: Path, flags: Sequence[str]) -> ImageDataModul
     data.prepare_data()
     data.setup("test")
     return data
+
+
+def device_called(name: str | None) -> torch.device:
+    """Return a device by its name, the first GPU or else the CPU if None.
+
+    Raises:
+        CommandError: if there is no such device here.
+    """
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise CommandError(f"--device {name} cannot be used here; give cpu, or leave it out") from error
+    return device

@@ -42,6 +42,7 @@ VERBS = {
     "explain": Verb("maskexp.cli.explain", "explain MODEL IMAGE...: prediction, mask and overlay of any image"),
     "audit": Verb("maskexp.cli.audit", "audit CKPT...: is the mask the reason, or does it carry the answer itself?"),
     "export": Verb("maskexp.cli.export", "export CKPT model.onnx: a trained model that runs without torch"),
+    "report": Verb("maskexp.cli.report", "report PATH...: a run, several runs or a study as one page for the browser"),
     "matrix": Verb("maskexp.cli.matrix", "matrix STUDY: run what is missing of a study, here or on SLURM"),
     "table": Verb("maskexp.cli.table", "table STUDY: mean and spread over seeds, beside published numbers"),
     "sweep": Verb("maskexp.cli.sweep", "sweep FILE: a wandb sweep file without wandb's server, through Optuna", True),

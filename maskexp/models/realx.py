@@ -6,12 +6,14 @@ Encode Predictions in their Interpretations", AISTATS 2021.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from maskexp.masking import upsample_nearest
+from maskexp.masking.binarize import given_mask
 from maskexp.masking.random_masks import BernoulliMasks
 from maskexp.masking.relaxed import rebar_draw, relaxed_bernoulli
 from maskexp.models.classifier import Classifier
@@ -79,8 +81,12 @@ class REALXNetwork(Network):
             self.reported = ("evaluator_acc",)
         self.train(self.training)
 
-    def forward(self, images: Tensor) -> Prediction:
-        """Classify images ``(B, 3, H, W)`` in [0, 1] from what is selected of them.
+    def forward(self, images: Tensor, masks: Sequence[Tensor] | None = None) -> Prediction:
+        """Classify images from what is selected of them.
+
+        Args:
+            images: ``(B, 3, H, W)`` in [0, 1].
+            masks: in evaluation, one ``(B, 1, h, w)`` mask on the grid of the selection, in its place.
 
         Returns:
             A prediction whose attribution is the probability of each cell. In training ``extras`` hold
@@ -89,6 +95,9 @@ class REALXNetwork(Network):
             ``teacher_logits`` for whole ones.
         """
         logits = self.select(images)
+        if masks is not None:
+            mask = given_mask(masks, 0, 1, logits.shape)
+            logits = torch.where(mask > 0.5, torch.inf, -torch.inf)
         prediction = self._train(images, logits) if self.training else self.decide(images, logits >= 0)
         prediction.attributions[OWN] = logits.sigmoid()
         prediction.interpolation = "nearest" if self.grid == "cells" else "bilinear"

@@ -16,7 +16,7 @@ from maskexp.studies.cells import CellState, Record, Runs, read_record
 from maskexp.studies.study import Column, Row, Study
 from maskexp.studies.verdicts import Comparison, Sample, compare
 
-__all__ = ["RENDERERS", "Entry", "Line", "StudyTable", "tabulate_study"]
+__all__ = ["RENDERERS", "Entry", "Line", "StudyTable", "cells_of", "remarks_on", "tabulate_study"]
 
 NOTHING = "–"
 
@@ -157,8 +157,8 @@ def _number(mean: float, std: float | None, digits: int, sign: str = "±") -> st
     return f"{mean:.{digits}f}" + ("" if std is None else f" {sign} {std:.{digits}f}")
 
 
-def _cells(table: StudyTable, sign: str = "±") -> tuple[list[str], list[list[str]]]:
-    """Return header and rows of text that the terminal, Markdown and LaTeX share."""
+def cells_of(table: StudyTable, sign: str = "±") -> tuple[list[str], list[list[str]]]:
+    """Return header and rows of text that the terminal, Markdown, LaTeX and reports share."""
     compared, told_apart = table.has_published, len(table.supervisions) > 1
     header = ["", "n", "supervision"] if told_apart else ["", "n"]
     for column in table.study.columns:
@@ -179,7 +179,7 @@ def _cells(table: StudyTable, sign: str = "±") -> tuple[list[str], list[list[st
     return header, rows
 
 
-def _remarks(table: StudyTable) -> list[str]:
+def remarks_on(table: StudyTable) -> list[str]:
     """Return what a reader has to know below the table."""
     remarks = []
     if any(line.done for line in table.lines):
@@ -221,7 +221,7 @@ def _explained(line: Line, entry: Entry) -> str:
 
 def to_terminal(table: StudyTable) -> str:
     """Return the table as it is printed, as wide as it has to be."""
-    header, rows = _cells(table)
+    header, rows = cells_of(table)
     shown = Table(title=escape(table.study.title), title_justify="left", box=box.SIMPLE_HEAD)
     for i, heading in enumerate(header):
         shown.add_column(escape(heading), justify="left" if i == 0 else "right", no_wrap=True)
@@ -235,16 +235,16 @@ def to_terminal(table: StudyTable) -> str:
     return (
         "\n".join(line.rstrip() for line in output.getvalue().splitlines())
         + "\n"
-        + "".join(f"{remark}\n" for remark in _remarks(table))
+        + "".join(f"{remark}\n" for remark in remarks_on(table))
     )
 
 
 def to_markdown(table: StudyTable) -> str:
     """Return a GitHub table and a list of remarks."""
-    header, rows = _cells(table)
+    header, rows = cells_of(table)
     lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
     text = "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
-    remarks = "".join(f"* {remark}\n" for remark in _remarks(table))
+    remarks = "".join(f"* {remark}\n" for remark in remarks_on(table))
     return f"{text}\n{remarks}" if remarks else text
 
 
@@ -269,12 +269,12 @@ LATEX = {
 
 def to_latex(table: StudyTable) -> str:
     """Return a tabular for booktabs; the remarks are comments above it."""
-    header, rows = _cells(table)
+    header, rows = cells_of(table)
 
     def line(cells: list[str]) -> str:
         return f"{' & '.join(''.join(LATEX.get(letter, letter) for letter in cell) for cell in cells)} \\\\\n"
 
-    remarks = "".join(f"% {remark}\n" for remark in _remarks(table))
+    remarks = "".join(f"% {remark}\n" for remark in remarks_on(table))
     head = f"\\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}\n\\toprule\n{line(header)}\\midrule\n"
     return f"{remarks}{head}{''.join(map(line, rows))}\\bottomrule\n\\end{{tabular}}\n"
 

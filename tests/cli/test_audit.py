@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from maskexp.cli.data_of_checkpoint import data_flags
+from maskexp.cli.arguments import data_flags
 from maskexp.cli.main import main
 from maskexp.evaluation.audit import VERDICTS, probe
 from maskexp.results import RunDirectory
@@ -105,7 +105,7 @@ def test_a_plain_classifier_and_the_evaluation_of_test(tmp_path: Path, maskexp: 
     outcome = maskexp("audit", best, *QUICK, "--map", "grad_cam", "--json")
     assert outcome.code == 0, outcome.err
     answer = json.loads(outcome.out)["checkpoints"][0]
-    assert answer["mask"] == "Grad-CAM of the predicted class above 0.5 (the map of a network without a mask)"
+    assert answer["mask"] == "Grad-CAM of the predicted class above 0.5 (it has no mask)"
     chosen = "[{class_path: Audit, init_args: {hiding: [grey], resamples: 20}}]"
     assert maskexp("test", f"--ckpt_path={best}", *CPU, f"--evaluations={chosen}").code == 0
     metrics = run.read_metrics()

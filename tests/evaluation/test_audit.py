@@ -230,7 +230,7 @@ def test_a_classifier_without_a_mask_is_audited_by_its_map_of_the_predicted_clas
     by_part = {finding.part: finding for finding in findings}
     assert "follows_mask" not in by_part["mask_as_code"].details
     asked = AuditSettings().question(network, planted_images(4))
-    assert "Grad-CAM of the predicted class above 0.5" in asked.map_in_words
+    assert "Grad-CAM of the predicted class above 0.5 (it has no mask)" in asked.map_in_words
     assert not asked.holds_masks
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from maskexp.attribution import validated_maps
+from maskexp.attribution import require_maps, validated_maps
 from maskexp.evaluation.audit.agreement import stability
 from maskexp.evaluation.audit.findings import Finding, Resampling
 from maskexp.evaluation.audit.hidden_influence import hidden_influence
@@ -74,7 +74,12 @@ class AuditSettings:
                 raise ValueError(f"{name} is {getattr(self, name)}; it has to be at least 1")
 
     def question(self, network: Network, sample: Batch) -> Questioning:
-        """Return the network, ready to be asked about the sample."""
+        """Return the network, ready to be asked about the sample.
+
+        Raises:
+            ValueError: if the map cannot explain it.
+        """
+        require_maps(network, [self.attribution])
         return Questioning(network, sample, self.attribution, self.threshold, self.batch_size)
 
     @property

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maskexp.attribution import add_attributions
+from maskexp.attribution import add_attributions, map_title
 from maskexp.models.network import Network
 from maskexp.types import OWN, Batch, Prediction
 
@@ -68,6 +68,7 @@ class Questioning:
         self.attribution, self.threshold, self.batch_size = attribution, threshold, batch_size
         self.has_masks = attribution == OWN and network.masked_stages > 0
         self.holds_masks = self.has_masks and takes_masks(network)
+        self.explains_itself = False
         self.base = self.ask()
 
     @property
@@ -85,8 +86,11 @@ class Questioning:
         """What counts as the mask."""
         if self.has_masks:
             return "its mask" if self.threshold == 0.5 else f"its mask above {self.threshold:g}"
-        name = "Grad-CAM" if self.attribution in (OWN, "grad_cam") else self.attribution
-        return f"{name} of the predicted class above {self.threshold:g} (the map of a network without a mask)"
+        if self.explains_itself:
+            return f"its own map above {self.threshold:g} (it has no mask)"
+        name = map_title("grad_cam" if self.attribution == OWN else self.attribution)
+        masked = "in the place of its mask" if self.network.masked_stages else "it has no mask"
+        return f"{name} of the predicted class above {self.threshold:g} ({masked})"
 
     def parts(self) -> Iterator[Tensor]:
         """Yield the numbers of the images, a part at a time."""
@@ -135,6 +139,7 @@ class Questioning:
             ValueError: if the network has neither a mask nor features to compute a map from.
         """
         size = (images.shape[-2], images.shape[-1])
+        self.explains_itself = self.attribution == OWN and OWN in prediction.attributions
         if self.attribution not in prediction.attributions:
             if prediction.features is None:
                 raise ValueError(
