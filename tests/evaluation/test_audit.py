@@ -11,7 +11,15 @@ import torch
 from torch import Tensor
 
 from maskexp.evaluation import Audit
-from maskexp.evaluation.audit import VERDICTS, AuditSettings, Finding, audit_network, between_networks, chosen_rows
+from maskexp.evaluation.audit import (
+    VERDICTS,
+    AuditSettings,
+    Finding,
+    audit_network,
+    between_networks,
+    chosen_rows,
+    probe,
+)
 from maskexp.evaluation.audit.findings import Resampling
 from maskexp.evaluation.audit.probe import held_out_predictions
 from maskexp.evaluation.audit.questioning import Questioning, iou
@@ -110,7 +118,8 @@ def _evaluated(batches: list[list[int]], images: int = 40) -> dict[str, float]:
 
 
 @pytest.mark.slow
-def test_batches_do_not_matter_and_the_command_audits_the_same_images() -> None:
+def test_batches_do_not_matter_and_the_command_audits_the_same_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "STEPS", 5)
     whole = _evaluated([list(range(60))])
     shuffled = torch.randperm(60, generator=torch.Generator().manual_seed(1)).tolist()
     parts = _evaluated([shuffled[:7], shuffled[7:31], shuffled[31:]])

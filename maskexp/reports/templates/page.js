@@ -195,7 +195,7 @@
     }
   });
   byId("filters").addEventListener("submit", (event) => event.preventDefault());
-  byId("reset").addEventListener("click", () => {
+  byId("clear").addEventListener("click", () => {
     const kept = field.model.value;
     byId("filters").reset();
     field.model.value = kept;
