@@ -11,7 +11,7 @@ from typing import cast
 import torch
 
 import maskexp.data
-from maskexp.cli.arguments import in_the_parsers_words, nested_nulls, take_values
+from maskexp.cli.arguments import in_the_parsers_words, nested_nulls, require_plain_values, take_values
 from maskexp.cli.checkpoint import checkpoint_layer
 from maskexp.cli.config import read_configuration
 from maskexp.cli.errors import CommandError
@@ -35,6 +35,7 @@ def data_of_checkpoint(checkpoint: Path, flags: Sequence[str]) -> ImageDataModul
     Raises:
         CommandError: if the checkpoint names no data that may be opened, or a flag is wrong.
     """
+    require_plain_values(flags)
     paths, flags = take_values(in_the_parsers_words(flags), "--config", "-c")
     configuration = read_configuration(paths)
     for section in set(configuration.values) - {"data"}:
