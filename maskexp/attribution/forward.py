@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from maskexp.masking.inputs import Colour, Fill, InputMasking
 from maskexp.types import Prediction
 
-__all__ = ["in_batches", "logits_of", "masked_logits", "painted", "report_progress", "resolved_hiding"]
+__all__ = ["in_batches", "laid_out", "logits_of", "masked_logits", "painted", "report_progress", "resolved_hiding"]
 
 Report = Callable[[str, int, int], None]
 """Told what is computed, how many forward passes are done, and how many there are."""
 
-ON_CPU, ON_ACCELERATOR = 32, 512
-"""Images of 224 × 224 pixels in a batch to begin with: on a CPU larger ones are no faster, elsewhere they are."""
+ON_CPU, ON_ACCELERATOR = 8, 512
+"""Images of 224 × 224 pixels in a batch to begin with: on a CPU larger ones leave its cache and take longer."""
 
 _report: ContextVar[Report | None] = ContextVar("report", default=None)
 _fitting: WeakKeyDictionary[Any, dict[tuple[str, int], int]] = WeakKeyDictionary()
@@ -52,7 +52,7 @@ def in_batches(
         total: number of passes.
         network: that is asked.
         images: ``(B, C, H, W)``, of the size and on the device of the passes.
-        batch_size: passes at once; None: the largest batch that fits, at most 32 of 224 × 224 pixels on a CPU.
+        batch_size: passes at once; None: the largest batch that fits, at most 8 of 224 × 224 pixels on a CPU.
         what: name of the map.
 
     Raises:
@@ -78,6 +78,11 @@ def in_batches(
         start = stop
         if report is not None:
             report(what, start, total)
+
+
+def laid_out(images: Tensor) -> Tensor:
+    """Return images with their channels last in memory on a CPU, where convolutions are up to twice as fast then."""
+    return images.contiguous(memory_format=torch.channels_last) if images.device.type == "cpu" else images
 
 
 def logits_of(output: Any) -> Tensor:
@@ -134,5 +139,5 @@ def masked_logits(network: Any, images: Tensor, mask: Tensor, hiding: InputMaski
         hiding: what paints blends; what cannot (layer masking, dropped tokens) shows where the mask exceeds 0.5.
     """
     if isinstance(hiding, Fill):
-        return logits_of(network(hiding.blend(images, mask)))
-    return logits_of(hiding(network, images, mask > 0.5))
+        return logits_of(network(laid_out(hiding.blend(images, mask))))
+    return logits_of(hiding(network, laid_out(images), mask > 0.5))

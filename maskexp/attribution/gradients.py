@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maskexp.attribution.forward import in_batches, logits_of, painted
+from maskexp.attribution.forward import in_batches, laid_out, logits_of, painted
 from maskexp.attribution.registry import register_attribution
 from maskexp.masking.inputs import InputMasking
 
@@ -140,7 +140,7 @@ def smooth_grad(
 def _gradient(network: Any, images: Tensor, target: Tensor) -> Tensor:
     """Return the gradient of the target's logit, like the images; no parameter collects one."""
     with torch.inference_mode(False), torch.enable_grad():
-        leaf = images.detach().clone().requires_grad_(True)
+        leaf = laid_out(images.detach().clone()).requires_grad_(True)
         score = logits_of(network(leaf)).gather(1, target.clone()[:, None]).sum()
         (gradient,) = torch.autograd.grad(score, leaf)
     return gradient

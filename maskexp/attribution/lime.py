@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from maskexp.attribution.forward import in_batches, logits_of
+from maskexp.attribution.forward import in_batches, laid_out, logits_of
 from maskexp.attribution.registry import register_attribution
 from maskexp.attribution.segments import create_segmenter, segment_counts
 from maskexp.masking.inputs import Fill, InputMasking
@@ -205,7 +205,7 @@ def _probabilities(
     @torch.inference_mode()
     def run(start: int, stop: int) -> None:
         visible = design[start:stop][:, segments][:, None]
-        perturbed = image.expand(len(visible), -1, -1, -1)
+        perturbed = laid_out(image.expand(len(visible), -1, -1, -1))
         found[start:stop] = logits_of(hiding(network, perturbed, visible)).softmax(dim=1)[:, target]
 
     in_batches(run, len(design), network, image[None], batch_size, "lime")

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from maskexp.attribution.forward import in_batches, logits_of, masked_logits, resolved_hiding
+from maskexp.attribution.forward import in_batches, laid_out, logits_of, masked_logits, resolved_hiding
 from maskexp.attribution.registry import register_attribution
 from maskexp.masking.inputs import Fill, InputMasking
 
@@ -65,7 +65,7 @@ def occlusion(
         image, place = each % count, each // count
         row, column = place // len(columns), place % len(columns)
         visible = ~(rows[row][:, None, :, None] & columns[column][:, None, None, :])
-        hidden = _probabilities(logits_of(hide(network, images[image], visible)), target[image])
+        hidden = _probabilities(logits_of(hide(network, laid_out(images[image]), visible)), target[image])
         drops[start:stop] = whole[image] - hidden
 
     in_batches(run, total * count, network, images, batch_size, "occlusion")

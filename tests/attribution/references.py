@@ -32,13 +32,13 @@ def small_network(classes: int = 4) -> tuple[Classifier, Tensor, Tensor]:
     return network, images, torch.tensor([0, 2])
 
 
-def real_network(name: str, shared: Path, images: int = 2) -> tuple[Classifier, Tensor, Tensor]:
-    """Return a network with ImageNet weights, photographs and the classes that it sees in them."""
-    network = Classifier(name, 1000, str(shared / "weights" / f"{REAL[name]}.safetensors"), (224, 224)).eval()
+def real_network(name: str, shared: Path, images: int = 2, size: int = 224) -> tuple[Classifier, Tensor, Tensor]:
+    """Return a network with ImageNet weights, photographs of a size and the classes that it sees in them."""
+    network = Classifier(name, 1000, str(shared / "weights" / f"{REAL[name]}.safetensors"), (size, size)).eval()
     folder = shared / "data" / "imagenet-photos"
     rows = (folder / "labels.csv").read_text().splitlines()[1 : images + 1]
     photos = [_photo(folder / row.split(",")[0]) for row in rows]
-    batch = torch.stack(photos)
+    batch = resize(torch.stack(photos), [size])
     with torch.inference_mode():
         target = network(batch).logits.argmax(dim=1)
     return network, batch, target.clone()

@@ -12,7 +12,7 @@ from maskexp.masking.inputs import Black, Colour
 from maskexp.types import Prediction
 from tests.attribution.references import small_network
 
-IMAGES = torch.zeros(1, 3, 224, 224)
+IMAGES = torch.zeros(1, 3, 112, 112)
 
 
 def test_ranges_are_halved_until_they_fit_and_the_size_is_remembered() -> None:

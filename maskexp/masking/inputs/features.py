@@ -68,7 +68,9 @@ class MaskedFeatures(Tensor):
     @classmethod
     def of_images(cls, images: Tensor, visible: Tensor, propagation: Propagation) -> MaskedFeatures:
         """Return images ``(B, C, H, W)`` as masked features; hidden pixels become 0."""
+        layout = torch.channels_last if images.is_contiguous(memory_format=torch.channels_last) else None
         values = torch.where(visible, images, 0)
+        values = values if layout is None else values.contiguous(memory_format=layout)
         result: MaskedFeatures = values.as_subclass(cls)
         result.plain, result.visible, result.channel, result.margin = values, visible, 1, None
         result.propagation = propagation
@@ -96,7 +98,17 @@ class MaskedFeatures(Tensor):
     def zeroed(self) -> Tensor:
         """Return the features as a plain tensor, exactly 0 where hidden."""
         known = self.visible if self.margin is None else self.visible | self.margin
-        return torch.where(known, self.plain, 0)
+        by_position = (0, *self.spatial, self.channel)
+        if (
+            self.plain.device.type != "cpu"
+            or self.plain.requires_grad
+            or not self.plain.permute(by_position).is_contiguous()
+        ):
+            return torch.where(known, self.plain, 0)
+        # Position by position, which is faster on a CPU than a choice for each value.
+        values = self.plain.clone()
+        values.permute(by_position).flatten(0, -2).index_fill_(0, (~known).flatten().nonzero()[:, 0], 0)
+        return values
 
     @property
     def spatial(self) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ there is no threshold), and explicit padding around the image is neither visible
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import torch
@@ -38,20 +39,22 @@ def convolution(
     around = _border(padding, kernel, dilation)
 
     def window(mask: Tensor) -> Tensor:
-        return F.max_pool2d(F.pad(mask, around), kernel, stride, 0, dilation)
+        return _any_in_window(F.pad(mask, around) if any(around) else mask, kernel, stride, dilation)
 
     moves = reach or stride != (1, 1) or any(around)
-    visible = window(features.visible.float()) > 0 if moves else features.visible
+    visible = window(features.visible) if moves else features.visible
     # Only a padding as wide as the kernel, or a layer of its own that pads, gives windows without any of the image.
     beyond = features.margin is not None or around[3] > reaches[0] or around[1] > reaches[1]
     margin = _outside(features, window) if beyond else None
     if mode == "neighbour" and reach:
         inside = None if features.margin is None else ~features.margin
-        seen = neighbour_padding(features.plain, features.visible, reach, inside)
-        if features.margin is not None:
-            seen = torch.where(features.margin, features.plain, seen)
-    else:
+        # Hidden values are never read, so that without a gradient they may as well be the fill.
+        reuse = not torch.is_grad_enabled()
+        seen = neighbour_padding(features.plain, features.visible, reach, inside, keep=True, in_place=reuse)
+    elif reach or any(around):
         seen = features.zeroed()
+    else:  # position by position: what is hidden goes nowhere else
+        seen = features.plain
     if mode != "partial" or not reach:
         return features.derive(F.conv2d(seen, weight, bias, stride, padding, dilation, groups), visible, margin=margin)
     share = torch.full((1, 1, *kernel), 1 / (kernel[0] * kernel[1]), device=seen.device)
@@ -70,7 +73,7 @@ def max_pooling(features: MaskedFeatures, *args: Any, **kwargs: Any) -> MaskedFe
     known = features.visible if features.margin is None else features.visible | features.margin
     values = F.max_pool2d(torch.where(known, features.plain, -torch.inf), *args, **kwargs)
     visible = F.max_pool2d(features.visible.float(), *args, **kwargs) > 0
-    margin = None if features.margin is None else _outside(features, lambda mask: F.max_pool2d(mask, *args, **kwargs))
+    margin = None if features.margin is None else _outside(features, _pooled(F.max_pool2d, *args, **kwargs))
     # Zero at once: infinities could turn a gradient into NaN.
     return features.derive(
         torch.where(visible if margin is None else visible | margin, values, 0), visible, margin=margin
@@ -81,7 +84,7 @@ def average_pooling(features: MaskedFeatures, *args: Any, **kwargs: Any) -> Mask
     """Average over a window in which hidden positions count as 0, as in the released code."""
     _require_maps(features, "avg_pool2d")
     visible = F.avg_pool2d(features.visible.float(), *args, **kwargs) > 0
-    margin = None if features.margin is None else _outside(features, lambda mask: F.avg_pool2d(mask, *args, **kwargs))
+    margin = None if features.margin is None else _outside(features, _pooled(F.avg_pool2d, *args, **kwargs))
     return features.derive(F.avg_pool2d(features.zeroed(), *args, **kwargs), visible, margin=margin)
 
 
@@ -128,7 +131,7 @@ def pad(features: MaskedFeatures, pad: Any, mode: str = "constant", value: float
     sides = tuple(pad)
     if len(sides) not in (2, 4):
         raise NoRuleError("pad of the channels or the batch")
-    values = F.pad(features.zeroed(), sides, mode, value)
+    values = F.pad(features.plain, sides, mode, value)  # what is hidden stays hidden
     if mode != "constant":
         return features.derive(values, F.pad(features.visible.float(), sides, mode) > 0)
     inside = torch.ones_like(features.visible[:1]) if features.margin is None else ~features.margin
@@ -158,10 +161,26 @@ RULES: dict[str, Rule] = {
 }
 
 
+def _pooled(pool: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Callable[[Tensor], Tensor]:
+    """Return which windows of a pooling hold a True of a mask."""
+    return lambda mask: pool(mask.float(), *args, **kwargs) > 0
+
+
+def _any_in_window(mask: Tensor, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int]) -> Tensor:
+    """Return which windows of a mask ``(B, 1, h, w)`` bool hold a True: any row, then any column of a window."""
+    for axis, (size, step, apart) in enumerate(zip(kernel, stride, dilation, strict=True), start=2):
+        last = mask.shape[axis] - apart * (size - 1) - 1
+        shifted = [mask.narrow(axis, apart * i, last + 1) for i in range(size)]
+        if step > 1:
+            shifted = [each[(slice(None),) * axis + (slice(None, None, step),)] for each in shifted]
+        mask = reduce(torch.logical_or, shifted)
+    return mask
+
+
 def _outside(features: MaskedFeatures, window: Callable[[Tensor], Tensor]) -> Tensor | None:
     """Return which windows hold nothing of the image, ``(1, 1, h', w')`` bool; None if there are none."""
     inside = torch.ones_like(features.visible[:1]) if features.margin is None else ~features.margin
-    outside = window(inside.float()) == 0
+    outside = ~window(inside)
     return outside if bool(outside.any()) else None
 
 

@@ -63,3 +63,32 @@ def test_the_fill_has_no_gradient_and_stays_where_it_may() -> None:
     padded = neighbour_padding(features, visible, 2, fillable)
     assert (padded[..., 3:] == 0).all()
     assert (padded[..., :3] != 0).all()
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("limited", [False, True])
+def test_the_fast_way_of_a_cpu_is_the_plain_one(layout: torch.memory_format, limited: bool) -> None:
+    """In half precision the sums run over all windows."""
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randint(-3, 4, (3, 5, 11, 9), generator=generator).float().contiguous(memory_format=layout)
+    visible = torch.rand(3, 1, 11, 9, generator=generator) < 0.2
+    visible[2, :, :, :7] = False
+    fillable = torch.rand(1, 1, 11, 9, generator=generator) < 0.8 if limited else None
+    for rings in range(1, 5):
+        for keep in (False, True):
+            before = features.clone()
+            fast = neighbour_padding(features, visible, rings, fillable, keep=keep)
+            assert torch.equal(features, before)
+            slow = neighbour_padding(features.half(), visible, rings, fillable, keep=keep)
+            torch.testing.assert_close(fast, slow.float(), atol=0.01, rtol=0.01)
+    reused = neighbour_padding(features.clone(), visible, 2, fillable, in_place=True)
+    assert torch.equal(reused, neighbour_padding(features, visible, 2, fillable))
+
+
+def test_a_gradient_flows_to_all_but_the_fill() -> None:
+    features, visible = torch.rand(1, 1, 5, 5, requires_grad=True), torch.zeros(1, 1, 5, 5, dtype=torch.bool)
+    visible[..., 2, 2] = True
+    fillable = torch.ones(1, 1, 5, 5, dtype=torch.bool)
+    fillable[..., 3:] = False
+    neighbour_padding(features, visible, 1, fillable, keep=True).sum().backward()
+    assert torch.equal(features.grad, (visible | ~fillable).float())
