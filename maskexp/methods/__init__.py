@@ -28,6 +28,7 @@ from maskexp.methods.jtt import JTT
 from maskexp.methods.loading import load_method
 from maskexp.methods.mask_tune import MaskTune
 from maskexp.methods.masked_classifier import MaskedClassifier
+from maskexp.methods.rbaem import RBAEM
 from maskexp.methods.realx import REALX
 from maskexp.methods.rt_saliency import RTSaliency
 
@@ -38,6 +39,7 @@ __all__ = [
     "DFR",
     "ERM",
     "JTT",
+    "RBAEM",
     "REALX",
     "BCos",
     "BottomUp",

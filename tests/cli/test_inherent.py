@@ -19,10 +19,11 @@ SELECTOR = ["--model.selector=small_convnet", "--model.selector_stride=4"]
 METHODS: dict[str, list[str]] = {
     "BCos": ["--model=BCos", "--model.warmup_epochs=0"],
     "REALX": ["--model=REALX", *SELECTOR, "--model.predictor_epochs=1"],
+    "RBAEM": ["--model=RBAEM", "--model.decoder_width=8", "--model.predictor_epochs=1"],
     "RTSaliency": ["--model=RTSaliency", "--model.decoder_width=8", "--model.classifier_epochs=1"],
 }
 """Flags of each method that make it small."""
-MASKED = ("REALX", "RTSaliency")
+MASKED = ("REALX", "RBAEM", "RTSaliency")
 """Methods whose network has a mask."""
 
 
@@ -79,6 +80,8 @@ def test_stopped_inside_an_epoch_and_resumed_is_bit_equal(
         (["--model=REALX", *SELECTOR, "--data.image_size=34"], "cells of 4 pixels do not fill images of 34 × 34"),
         (["--model=REALX", *SELECTOR, "--model.predictor_checkpoint=no.ckpt"], "no.ckpt"),
         (["--model=RTSaliency", "--model.classifier_checkpoint=no.ckpt"], "no.ckpt"),
+        (["--model=RBAEM", "--model.sigma=[0.4,0.1]"], "give the smaller share of the side first"),
+        (["--model=RBAEM", "--model.predictor_checkpoint=no.ckpt"], "no.ckpt"),
         (["--model=RTSaliency", "--model.encoder_stages=9"], "stages is 9, but 'test_resnet' has 5; choose 1 to 5"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

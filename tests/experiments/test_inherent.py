@@ -66,6 +66,19 @@ def composed(file: str, capsys: pytest.CaptureFixture[str], row: str | None = No
             {"area_weight": 8.0, "smoothness": 0.5, "preserve_weight": 0.3, "destroy_weight": 1.0, "fake_share": 0.0}
             | {"encoder": "scratch", "replacement": "random_without_noise", "lr": 5e-4},
         ),
+        (
+            "rbaem/released.yaml",
+            "RBAEM",
+            5,
+            {"area_weight": 1.0, "area_power": 0.5, "smoothness": 1e-4, "draw": True, "predictor_epochs": 100}
+            | {"initial_sigma": 100 / 224, "lr": 1e-4, "weight_decay": 1e-4},
+        ),
+        (
+            "comet/rbaem_released.yaml",
+            "RBAEM",
+            100,
+            {"area_weight": 0.2, "area_power": 1.0, "smoothness": 0.0, "draw": False, "sigma": [0.0893, 0.2232]},
+        ),
     ],
 )
 def test_presets(
@@ -84,6 +97,7 @@ def test_presets(
         ("comet/table3_study.yaml", "bcos", "BCos"),
         ("comet/table2_nicopp_study.yaml", "realx", "REALX"),
         ("comet/table4_study.yaml", "rt_saliency", "RTSaliency"),
+        ("comet/table5_nicopp_study.yaml", "rbaem", "RBAEM"),
     ],
 )
 def test_rows_of_published_baselines_can_be_run(

@@ -37,6 +37,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
         "REALX",
         {**COMET, "estimator": "relaxed", "temperature": 1.0, "grid": "pixels", "target": "classifier"},
     ),
+    "RBAEM": ("RBAEM", {"decoder_width": 8, "encoder_stages": 3}),
     "RTSaliency": ("RTSaliency", {"decoder_width": 8, "encoder_stages": 3}),
     "BottomUp": ("BottomUp", {"anneal_fraction": 0.0}),
     "CAD": ("CAD", {}),
