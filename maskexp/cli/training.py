@@ -400,6 +400,7 @@ class TrainingCLI(AdaptedCLI):
         """Provide what the method needs trained first; what this draws does not change what the run draws."""
         data = cast(ImageDataModule, self.datamodule)
         self.model.check_training(data)
+        data.check_labels_for(self.model)
         need = self.model.pretraining(data.spec)
         if need is None:
             return

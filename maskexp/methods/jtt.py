@@ -25,7 +25,7 @@ from maskexp.methods.passes import over_split
 from maskexp.methods.pretraining import Pretraining
 from maskexp.models import Classifier
 from maskexp.models.network import Network
-from maskexp.types import Batch, DataSpec, Prediction, attached_datamodule
+from maskexp.types import Batch, DataModule, DataSpec, Prediction, attached_datamodule
 
 
 class JTT(Method):
@@ -72,6 +72,14 @@ class JTT(Method):
         return Classifier(self.backbone, spec.num_classes, weights, spec.image_size, self.frozen_backbone)
 
     # --- the first training --------------------------------------------------------------------------------------
+
+    def check_training(self, data: DataModule) -> None:
+        """Refuse an order of the training images that leaves no place for more of some."""
+        sampling = getattr(data, "sampling", "shuffled")
+        if sampling != "shuffled":
+            raise ValueError(
+                f"JTT says how often an epoch shows each image, and so does sampling {sampling}; omit --data.sampling"
+            )
 
     def pretraining(self, spec: DataSpec) -> Pretraining | None:
         """Return the training of the first network, unless it is given; its final epoch counts."""

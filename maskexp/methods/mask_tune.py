@@ -28,7 +28,7 @@ from maskexp.methods.passes import over_split
 from maskexp.methods.pretraining import Pretraining
 from maskexp.models import Classifier
 from maskexp.models.network import Network
-from maskexp.types import Batch, DataSpec, Prediction
+from maskexp.types import Batch, DataModule, DataSpec, Prediction
 
 
 class MaskTune(Method):
@@ -79,6 +79,11 @@ class MaskTune(Method):
     def configure_network(self, spec: DataSpec, weights: str | None) -> Network:
         """Return the timm network with its own pooling and a new head."""
         return Classifier(self.backbone, spec.num_classes, weights, spec.image_size, self.frozen_backbone)
+
+    def check_training(self, data: DataModule) -> None:
+        """Refuse images in which the place of what is to be hidden cannot be found."""
+        if (find := getattr(data, "geometry_to_hide_by", None)) is not None:
+            find(self)
 
     def pretraining(self, spec: DataSpec) -> Pretraining | None:
         """Return the training of the classifier, unless it is given."""

@@ -162,3 +162,28 @@ def test_a_classifier_of_another_method_is_refused(trained: RunDirectory, tmp_pa
     outcome = maskexp("fit", "--model=DFR", *SMALL, given, "--run_dir", tmp_path / "r")
     assert outcome.code == 1
     assert outcome.complaint.strip().endswith("holds the method AIM; a classifier is an ERM")
+
+
+MIX = '{"mix": {"class_path": "torchvision.transforms.v2.MixUp", "init_args": {"num_classes": 2}}}'
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (["--model=JTT", "--data.sampling=group_balanced"], "JTT says how often an epoch shows each image"),
+        (["--model=MaskTune", f"--data.train_transform={MIX}"], "MaskTune cannot learn from the soft labels"),
+        (
+            ["--model=MaskTune", '--data.eval_transform={"class_path": "torchvision.transforms.v2.Resize", '
+             '"init_args": {"size": [32, 32]}}'],
+            "cannot be told through a custom eval_transform",
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_method_cannot_use_is_refused_before_its_first_training(
+    flags: list[str], complaint: str, tmp_path: Path, maskexp: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = maskexp("fit", *SMALL, *flags, "--run_dir=r")
+    assert outcome.code == 1
+    assert complaint in outcome.complaint
+    assert not list(tmp_path.iterdir())

@@ -264,13 +264,7 @@ class ImageDataModule(LightningDataModule, ABC):
         sampler, dataset = self._train_sampler(), self.dataset("train")
         method = getattr(self.trainer, "lightning_module", None)
         if (hides := getattr(method, "hides", None)) is not None:
-            geometry = self.pipeline.evaluation
-            if not isinstance(geometry, EvalTransform) or "eval" in self.pipeline.custom:
-                raise DataError(
-                    f"{type(method).__name__} hides what the network looks at in the files, and where that is cannot "
-                    "be told through a custom eval_transform; omit it"
-                )
-            hidden = HiddenPixels(dataset.trainable, hides, geometry)
+            hidden = HiddenPixels(dataset.trainable, hides, self.geometry_to_hide_by(method))
             dataset = ManifestDataset(self.effective_table, "train", dataset.pixels, self.pipeline, trainable=hidden)
         return self._loader(dataset, sampler, self.batch_size, drop_last=len(sampler) >= self.batch_size)
 
@@ -299,16 +293,38 @@ class ImageDataModule(LightningDataModule, ABC):
             batch = self.pipeline.on_batch(batch, self.trainer.current_epoch, len(self.table.card.classes))
         return batch
 
+    def geometry_to_hide_by(self, method: object) -> EvalTransform:
+        """Return the geometry by which what a network looks at is found in the files.
+
+        Raises:
+            DataError: if it is a custom one, through which nothing is found.
+        """
+        geometry = self.pipeline.evaluation
+        if not isinstance(geometry, EvalTransform) or "eval" in self.pipeline.custom:
+            raise DataError(
+                f"{type(method).__name__} hides what the network looks at in the files, and where that is cannot be "
+                "told through a custom eval_transform; omit it"
+            )
+        return geometry
+
+    def check_labels_for(self, method: object) -> None:
+        """Refuse labels that a method cannot learn from.
+
+        Raises:
+            DataError: if training mixes images, and the method takes no soft labels.
+        """
+        if self.pipeline.soft_labels and not getattr(method, "soft_labels", False):
+            raise DataError(
+                f"{type(method).__name__} cannot learn from the soft labels that train_transform.mix makes; omit mix"
+            )
+
     def _check_transforms(self, stage: str) -> None:
         """Refuse before the first step a custom transform that cannot work, and labels that the method cannot use."""
         if stage == "fit" and self.pipeline.soft_labels:
             self.pipeline.check_mixing(len(self.table.card.classes))
             method = None if self.trainer is None else self.trainer.lightning_module
-            if method is not None and not getattr(method, "soft_labels", False):
-                raise DataError(
-                    f"{type(method).__name__} cannot learn from the soft labels that train_transform.mix makes; omit "
-                    "mix"
-                )
+            if method is not None:
+                self.check_labels_for(method)
         for split, dataset in self._datasets.items():
             if ("train" if split == "train" else "eval") in self.pipeline.custom:
                 dataset.transformed((0, 0) if split == "train" else 0)
