@@ -71,7 +71,8 @@ def occlusion(
     in_batches(run, total * count, network, images, batch_size, "occlusion")
     down, along = rows.float(), columns.float()
     drop = drops.view(len(rows), len(columns), count)
-    summed = torch.einsum("rh,rcb,cw->bhw", down, drop, along)
+    with _full_precision(images):
+        summed = torch.einsum("rh,rcb,cw->bhw", down, drop, along)
     covering = down.sum(dim=0)[:, None] * along.sum(dim=0)[None]
     return (summed / covering.clamp(min=1))[:, None]
 
@@ -129,13 +130,15 @@ def rise(
         each = torch.arange(start, stop, device=images.device)
         image, number = each % count, each // count
         first, last = start // count, (stop - 1) // count + 1
-        shown = drawn(first, last)
+        with _full_precision(images):
+            shown = drawn(first, last)
         if not soft:
             shown = (shown > 0.5).float()
         logits = masked_logits(network, images[image], shown[number - first], hide)
         scores = torch.zeros(count, last - first, device=images.device)
         scores[image, number - first] = _probabilities(logits, target[image])
-        saliency.addmm_(scores, shown.flatten(1))
+        with _full_precision(images):
+            saliency.addmm_(scores, shown.flatten(1))
 
     in_batches(run, count * masks, network, images, batch_size, "rise")
     return saliency.view(count, 1, *size) / (masks * keep)
@@ -190,6 +193,11 @@ def _covered(side: int, window: int, stride: int, device: torch.device) -> Tenso
     starts = torch.arange(math.ceil((side - window) / stride) + 1, device=device)[:, None] * stride
     pixels = torch.arange(side, device=device)
     return (pixels >= starts) & (pixels < starts + window)
+
+
+def _full_precision(images: Tensor) -> torch.autocast:
+    """Return a context without autocast: the network may run in bfloat16, sums over its answers may not."""
+    return torch.autocast(images.device.type, enabled=False)
 
 
 def _probabilities(logits: Tensor, target: Tensor) -> Tensor:

@@ -77,3 +77,15 @@ def test_what_a_network_normalises_to_0_is_hidden_in() -> None:
     torch.testing.assert_close(torch.tensor(found.colour), network.normalize.mean.flatten())
     assert resolved_hiding(None, network.network, images) == Colour((0.0, 0.0, 0.0))
     assert resolved_hiding(Black(), network, images) == Black()
+
+
+@pytest.mark.parametrize(
+    "name", ["grad_cam", "score_cam", "occlusion:window=64:stride=64", "rise:masks=40", "smooth_grad:samples=4"]
+)
+def test_a_network_in_bfloat16_has_nearly_the_same_maps(name: str) -> None:
+    network, images, target = small_network()
+    expected = attribution_map(name)(network, images, target)
+    with torch.autocast("cpu", dtype=torch.bfloat16), torch.inference_mode():
+        found = attribution_map(name)(network, images.clone(), target.clone(), network(images).features)
+    assert found.dtype == torch.float32
+    assert torch.corrcoef(torch.stack([found.flatten(), expected.flatten()]))[0, 1] > 0.9
