@@ -20,6 +20,7 @@ from maskexp.methods.cad import CAD
 from maskexp.methods.checkpoint import CheckpointError
 from maskexp.methods.comet import COMET
 from maskexp.methods.dfr import DFR
+from maskexp.methods.diet import DiET
 from maskexp.methods.dynconv import DynConv
 from maskexp.methods.erm import ERM
 from maskexp.methods.group_dro import GroupDRO
@@ -44,6 +45,7 @@ __all__ = [
     "BCos",
     "BottomUp",
     "CheckpointError",
+    "DiET",
     "DynConv",
     "GroupDRO",
     "InputMasked",

@@ -16,14 +16,16 @@ from tests.cli.test_preemption import kill
 from tests.cli.test_resume import assert_same_training
 
 SELECTOR = ["--model.selector=small_convnet", "--model.selector_stride=4"]
+STILL = ["--data.train_transform.crop_scale=null", "--data.train_transform.flip=0", "--trainer.max_epochs=10"]
 METHODS: dict[str, list[str]] = {
     "BCos": ["--model=BCos", "--model.warmup_epochs=0"],
     "REALX": ["--model=REALX", *SELECTOR, "--model.predictor_epochs=1"],
+    "DiET": ["--model=DiET", "--model.explain_steps=2", "--model.classifier_epochs=1", *STILL],
     "RBAEM": ["--model=RBAEM", "--model.decoder_width=8", "--model.predictor_epochs=1"],
     "RTSaliency": ["--model=RTSaliency", "--model.decoder_width=8", "--model.classifier_epochs=1"],
 }
 """Flags of each method that make it small."""
-MASKED = ("REALX", "RBAEM", "RTSaliency")
+MASKED = ("DiET", "REALX", "RBAEM", "RTSaliency")
 """Methods whose network has a mask."""
 
 
@@ -82,6 +84,7 @@ def test_stopped_inside_an_epoch_and_resumed_is_bit_equal(
         (["--model=RTSaliency", "--model.classifier_checkpoint=no.ckpt"], "no.ckpt"),
         (["--model=RBAEM", "--model.sigma=[0.4,0.1]"], "give the smaller share of the side first"),
         (["--model=RBAEM", "--model.predictor_checkpoint=no.ckpt"], "no.ckpt"),
+        (["--model=DiET", "--model.classifier_checkpoint=no.ckpt"], "no.ckpt"),
         (["--model=RTSaliency", "--model.encoder_stages=9"], "stages is 9, but 'test_resnet' has 5; choose 1 to 5"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -79,6 +79,8 @@ def composed(file: str, capsys: pytest.CaptureFixture[str], row: str | None = No
             100,
             {"area_weight": 0.2, "area_power": 1.0, "smoothness": 0.0, "draw": False, "sigma": [0.0893, 0.2232]},
         ),
+        ("diet/released.yaml", "DiET", 200, {"mask_cell": 4, "mask_lr": 0.025, "lr": 1e-4, "schedule": "constant"}),
+        ("comet/diet_configuration.yaml", "DiET", 200, {"lr": 5e-3, "backbone_lr": 5e-3}),
     ],
 )
 def test_presets(
@@ -98,6 +100,7 @@ def test_presets(
         ("comet/table2_nicopp_study.yaml", "realx", "REALX"),
         ("comet/table4_study.yaml", "rt_saliency", "RTSaliency"),
         ("comet/table5_nicopp_study.yaml", "rbaem", "RBAEM"),
+        ("comet/table3_study.yaml", "diet", "DiET"),
     ],
 )
 def test_rows_of_published_baselines_can_be_run(

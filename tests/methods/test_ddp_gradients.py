@@ -41,6 +41,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "RTSaliency": ("RTSaliency", {"decoder_width": 8, "encoder_stages": 3}),
     "BottomUp": ("BottomUp", {"anneal_fraction": 0.0}),
     "CAD": ("CAD", {}),
+    "DiET": ("DiET", {}),
     "DynConv": ("DynConv", {}),
     "GroupDRO": ("GroupDRO", {"step_size": 1.0, "adjustment": 2.0}),
     "COMET": ("COMET", {**COMET, "detector": "none"}),
