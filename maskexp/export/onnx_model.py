@@ -31,6 +31,7 @@ class OnnxModel:
 
     Args:
         path: of the file.
+        threads: of onnxruntime; one for each core if 0.
 
     Attributes:
         metadata: what the file says about itself.
@@ -41,11 +42,11 @@ class OnnxModel:
         ValueError: if the file is no ONNX model, or none of ours.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], threads: int = 0) -> None:
         if not Path(path).is_file():
             raise FileNotFoundError(f"there is no exported model {os.fspath(path)!r}")
         self.path = os.fspath(path)
-        self.session = create_session(self.path)
+        self.session = create_session(self.path, threads)
         try:
             self.metadata = Metadata.from_texts(self.session.get_modelmeta().custom_metadata_map)
         except ValueError as error:
@@ -93,8 +94,12 @@ class OnnxModel:
         return Explanation(image, outputs["logits"][0], maps)
 
 
-def create_session(model: str | bytes) -> Any:
+def create_session(model: str | bytes, threads: int = 0) -> Any:
     """Return onnxruntime's session on the CPU for a file, or for the bytes of one.
+
+    Args:
+        model: the file or the bytes.
+        threads: of one operation; one for each core if 0.
 
     Raises:
         ImportError: if onnxruntime is not installed.
@@ -103,6 +108,7 @@ def create_session(model: str | bytes) -> Any:
     if onnxruntime is None:
         raise ImportError("an exported model is run by onnxruntime, which is missing: pip install 'maskexp[export]'")
     options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
     options.log_severity_level = 3  # errors; its warnings are about its own optimisations
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
