@@ -173,8 +173,8 @@ class DiET(Method):
         number = min(self.current_epoch * 2 * ROUNDS // epochs, 2 * ROUNDS - 1)
         return number // 2, number % 2 == 0
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Any:
-        """Take a step on the masks of a batch, without one of the optimiser, or on the student."""
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Take a step on the masks of a batch, which leaves the student as it is, or return the student's loss."""
         number, about_masks = self.phase
         if not about_masks:
             return super().training_step(batch, batch_idx)
@@ -190,7 +190,15 @@ class DiET(Method):
         self.log("train/loss", loss.mean(), prog_bar=True, batch_size=size)
         self.log("train/acc", batch_accuracy(whole, batch["label"]), prog_bar=True, batch_size=size)
         self.log("train/mask_area_stage_1", after.mean(), batch_size=size)
-        return None
+        # Lightning refuses a step without a loss on several processes, and DDP waits for all gradients.
+        return 0 * torch.stack([parameter.sum() for parameter in network.student.parameters()]).sum()
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Leave the student as it is while the masks learn: momentum would move it without a gradient, too."""
+        super().on_before_optimizer_step(optimizer)
+        if self.phase[1]:
+            for parameter in self.network.parameters():
+                parameter.grad = None
 
     def objective(self, prediction: Prediction, batch: Batch) -> dict[str, Tensor]:
         """Return how far the student is from the teacher, and from itself where masks, rounded, hide the rest."""

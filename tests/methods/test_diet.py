@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -18,6 +21,14 @@ from maskexp.models.diet import DiETNetwork, distance, show
 from maskexp.types import Batch, DataSpec
 
 SMALL: dict[str, Any] = {"backbone": "small_convnet", "explain_steps": 3}
+SMALL_FLAGS = [
+    *("--model=DiET", "--model.backbone=small_convnet", "--model.weights=null", "--model.explain_steps=2"),
+    *("--model.classifier_epochs=1", "--data=SyntheticBirds", "--data.image_size=32", "--data.train_size=24"),
+    *("--data.val_size=8", "--data.test_size=12", "--data.train_transform.crop_scale=null"),
+    *("--data.train_transform.flip=0", "--trainer.max_epochs=10", "--trainer.accelerator=cpu"),
+    *("--trainer.enable_progress_bar=false", "--gallery.every_n_epochs=0"),
+]
+ROOT = Path(__file__).resolve().parents[2]
 SPEC = DataSpec("toy", "x", ("a", "b", "c", "d"), (), (), (32, 32), (), "none")
 
 
@@ -94,6 +105,23 @@ def test_the_student_learns_and_the_teacher_stays() -> None:
     sum(terms.values()).backward()  # type: ignore[union-attr]
     learned = {name.partition(".")[0] for name, p in network.named_parameters() if p.grad is not None}
     assert learned == {"student"}
+
+
+@pytest.mark.slow
+def test_two_processes_keep_the_same_masks(tmp_path: Path) -> None:
+    flags = [
+        *SMALL_FLAGS,
+        "--trainer.devices=2",
+        "--trainer.strategy=ddp",
+        "--data.batch_size=4",
+        f"--run_dir={tmp_path / 'r'}",
+    ]
+    command = [sys.executable, "-m", "maskexp", "fit", *flags]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    masks = torch.load(tmp_path / "r" / "checkpoints" / "last.ckpt", weights_only=True)["training_masks"]
+    assert len(masks) == 24
+    assert (masks < 1).flatten(1).any(dim=1).all(), "the first process knows what the second one learned"
 
 
 @pytest.fixture(scope="module")
