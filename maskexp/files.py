@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,6 +34,15 @@ def names_full_disk(error: BaseException) -> bool:
 def existing_parent(path: Path) -> Path:
     """Return the closest folder above ``path``, or ``path`` itself, that exists."""
     return next(folder for folder in (path, *path.absolute().parents) if folder.is_dir())
+
+
+def is_special(path: str | os.PathLike[str]) -> bool:
+    """Return whether something lies at a path that is neither a file nor a folder: reading a pipe may never end."""
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116, Path has no way to ask for both at once
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from maskexp.files import is_special
+
 DAMAGE = (
     *(pickle.UnpicklingError, EOFError, struct.error, ValueError, LookupError, ArithmeticError, TypeError),
     *(AttributeError, AssertionError, RuntimeError, MemoryError),
@@ -25,6 +27,8 @@ def load_tensors(path: str | os.PathLike[str]) -> dict[str, Any]:
         FileNotFoundError: if there is no such file.
         ValueError: if the file is damaged, holds anything else, or is no PyTorch file.
     """
+    if is_special(path):
+        raise ValueError(f"{os.fspath(path)} is a device or a pipe; only a regular file can be read")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (FileNotFoundError, PermissionError, IsADirectoryError):

@@ -55,6 +55,7 @@ from maskexp.cli.terminal import ProgressNotes, note, silence
 from maskexp.cli.trust import trusted
 from maskexp.data import ImageDataModule
 from maskexp.evaluation import Chart, Evaluation, Fidelity, Localization, StandardMetrics
+from maskexp.files import DiskFullError, names_full_disk
 from maskexp.methods import Method
 from maskexp.process import RESTART, Interruption, defer_interruption, first_process, interruptible
 from maskexp.results import RunDirectory, RunRecorder, print_summary, write_charts, write_table
@@ -361,6 +362,8 @@ class TrainingCLI(AdaptedCLI):
             if isinstance(error, Interruption):
                 error.advice = self._how_to_go_on()
                 mark_preempting(wandb_runs(self.trainer.loggers) if error.code == RESTART else ())
+            if isinstance(error, OSError) and names_full_disk(error) and not error.filename:  # of a logger
+                raise DiskFullError(self.directory.path) from error
             raise
 
     def _how_to_go_on(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -110,7 +111,9 @@ def _write_program(
     module = program.module()
     differences = _compare(method, names, lambda images: [output.detach().numpy() for output in module(images)])
     with atomic_write(path) as partial, quiet():
-        torch.export.save(program, partial, extra_files={META: json.dumps(dict(texts))})
+        content = io.BytesIO()  # on a full disk torch would end the whole process
+        torch.export.save(program, content, extra_files={META: json.dumps(dict(texts))})
+        partial.write_bytes(content.getvalue())
     return Written(Path(path).stat().st_size, differences)
 
 

@@ -54,3 +54,14 @@ def test_a_download(maskexp: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MASKEXP_OFFLINE", "0")
     sentence_of(maskexp("data", "prepare", "CUB", "root"), "root/_raw/CUB_200_2011.tgz")
     assert not [path for path in Path("root").rglob("*") if path.is_file()]
+
+
+def test_a_log(trained: RunDirectory, maskexp: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lightning.fabric.loggers.csv_logs._ExperimentWriter.save", full)
+    sentence_of(maskexp("test", "--ckpt_path", trained.checkpoints / "best.ckpt", *CPU, "--run_dir=out"), "out")
+
+
+def test_a_program_for_torch(trained: RunDirectory, maskexp: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "write_bytes", full)
+    sentence_of(maskexp("export", trained.checkpoints / "best.ckpt", "model.pt2"), "model.pt2")
+    assert not list(Path().glob("*model*"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -120,3 +121,9 @@ def test_a_checkpoint_with_earlier_names_of_arguments_is_read(tmp_path: Path) ->
     read = load_method(tmp_path / "old.ckpt")
     assert isinstance(read, COMET)
     assert (read.detector_weight, read.area_weight, read.area_budget) == (5.0, 100.0, 0.3)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "best.ckpt")
+    with pytest.raises(CheckpointError, match="is a device or a pipe; only a regular file can be read"):
+        load_method(tmp_path / "best.ckpt")

@@ -365,7 +365,8 @@ def prepare_folder(root: Path, masks: Path | None = None) -> Prepared:
     if masks is not None and not masks.is_dir():
         raise DatasetNotFoundError.explained("The masks of your data", str(masks), "draw them", "--data.masks")
     mask_root = masks or (root / "masks" if (root / "masks").is_dir() else None)
-    folders = [(name, folder) for name in splits for folder in subfolders(root / name)]
+    images = {(name, folder): image_files(folder) for name in splits for folder in subfolders(root / name)}
+    folders = [place for place, found in images.items() if found]
     classes = sorted({folder.name for _, folder in folders})
     if "train" in splits.values():
         trained = {folder.name for name, folder in folders if splits[name] == "train"}
@@ -380,7 +381,7 @@ def prepare_folder(root: Path, masks: Path | None = None) -> Prepared:
             mask=_mask_of(path.relative_to(root), mask_root),
         )
         for name, folder in folders
-        for path in image_files(folder)
+        for path in images[name, folder]
     ]
     if not rows:
         raise DataError(f"{root} has folders of classes, but no images in them; it needs e.g. train/<class>/<name>.jpg")
@@ -391,6 +392,8 @@ def prepare_folder(root: Path, masks: Path | None = None) -> Prepared:
         )
     further = [name for name in names if name not in splits and root / name != mask_root]
     notes = _left_out(folder for _, folder in folders)
+    if empty := [str(folder.relative_to(root)) for (_, folder), found in images.items() if not found]:
+        notes = (*notes, f"{len(empty)} folders of classes hold no images and were left out: {_listed(empty)}")
     if further:
         notes = (*notes, f"{len(further)} folders are no train, val or test and were left out: {_listed(further)}")
     card = own_card(root.resolve().name, tuple(classes), (), any(row.mask for row in rows), notes)

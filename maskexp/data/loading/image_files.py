@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from maskexp.data.errors import CorruptImageError
+from maskexp.files import is_special
 
 __all__ = ["FORMATS", "HALF", "Storage", "decode_array", "decode_mask", "opened_image", "storage", "stored_size"]
 
@@ -172,6 +173,8 @@ def _available_formats() -> tuple[str, ...]:
 @contextmanager
 def opened_image(path: Path) -> Iterator[Image.Image]:
     """Open an image; what is wrong with its content becomes a CorruptImageError that names the file."""
+    if is_special(path):
+        raise CorruptImageError(f"{path} is a device or a pipe; only a regular file can be read")
     try:
         with Image.open(path, formats=_available_formats()) as image:
             yield image
@@ -225,6 +228,8 @@ def _as_bytes(values: NDArray[Any], mode: str, path: Path) -> NDArray[np.uint8]:
 
 
 def _read_npy(path: Path) -> NDArray[Any]:
+    if is_special(path):
+        raise CorruptImageError(f"{path} is a device or a pipe; only a regular file can be read")
     try:
         values = np.load(path, mmap_mode="r", allow_pickle=False)  # a header that lies about its size fills no memory
     except FileNotFoundError:

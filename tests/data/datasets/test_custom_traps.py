@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from maskexp.data import DataError
 from maskexp.data.datasets.custom import CustomData
@@ -229,3 +230,16 @@ def test_names_of_groups_that_collide_are_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(DataError, match="data has two of the group 'a/b/c'; rename a class or an attribute"):
         read(path)
+
+
+def test_an_empty_folder_is_no_class(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        for name in ("a", "b"):
+            (tmp_path / "own" / split / name).mkdir(parents=True)
+            Image.new("RGB", (8, 6)).save(tmp_path / "own" / split / name / f"{split}.png")
+    (tmp_path / "own/train/empty").mkdir()
+    (tmp_path / "own/val/up").symlink_to("..")
+    report = check_data("Manifest", root=str(tmp_path / "own"))
+    assert report.group_names == ("a", "b")
+    (note,) = [one.message for one in report.findings if one.kind == "about"]
+    assert note == "2 folders of classes hold no images and were left out: train/empty, val/up"

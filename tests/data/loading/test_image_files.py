@@ -308,3 +308,12 @@ def test_a_huge_image_says_how_it_is_allowed(tmp_path: Path) -> None:
     command = [sys.executable, "-c", read, str(tmp_path / "a.png")]
     allowed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert allowed.stdout == "(30000, 30000)\n"
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.npy"])
+def test_a_pipe_is_not_waited_for(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(CorruptImageError, match=f"{name} is a device or a pipe; only a regular file can be read"):
+        decode_mask(tmp_path / name)
+    with pytest.raises(CorruptImageError, match="is a device or a pipe"):
+        stored_size(tmp_path / name)
