@@ -61,13 +61,20 @@ class KeepCheckpoints(Checkpoint):
         return self.directory / "last.ckpt"
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Decide on the rule; refuse one that the validation split has no value for.
+        """Decide on the rule; refuse one that the validation split has no value for, or that comes too late.
 
         Raises:
-            ValueError: if the metric compares attributions with foregrounds, and the validation split has none.
+            ValueError: if the validation comes after the last epoch, or if the metric compares attributions with
+                foregrounds, and the validation split has none.
         """
         if self.metric == AUTO:
             self.rule = _default_rule(trainer)
+        every, epochs = trainer.check_val_every_n_epoch, trainer.max_epochs
+        if self.rule != LAST and trainer.enable_validation and every and epochs and 0 < epochs < every:
+            raise ValueError(
+                f"trainer.check_val_every_n_epoch is {every}, but there are {epochs} epochs, so that no checkpoint "
+                "would be selected; validate more often, or select by --selection.metric last"
+            )
         data: Any = attached_datamodule(trainer)
         judges_maps = self.rule.startswith(("epg", "pxap")) and trainer.enable_validation and data is not None
         if judges_maps and not np.asarray(data.dataset("val").has_foreground).any():

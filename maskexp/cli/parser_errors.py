@@ -25,6 +25,7 @@ __all__ = ["explain_parser_error", "missing_value"]
 _CHOICE = r"(?:\{'class_path': ')?([\w./-]+)"
 _CLASS_PATH = r"given class_path '([\w.]+)'"
 _NOT_ACCEPTED = r"Option '([\w.]+)' is not accepted|Key '([\w.]+)' is not expected"
+PRECISIONS = "32, 16-mixed, bf16-mixed, 16-true, bf16-true or 64"
 _SINGULAR = {"evaluations": "evaluation"}
 
 
@@ -54,6 +55,8 @@ def explain_parser_error(
         chosen = _found(rf"(?:Given value|Got value|import path string): {_CHOICE}", message) or "this"
         if chosen == "this":
             names = ", ".join(classes[section])
+            if section == "evaluations":
+                return f"--evaluations has to list names ({names}), or {{class_path: NAME, init_args: {{…}}}} for each"
             return f"--{section} names no class: give a name ({names}), or {{class_path: NAME, init_args: {{…}}}}"
         if chosen == "NestedArg":
             return f"an argument of {section} is given, but no {section} is chosen: give --{section} NAME as well"
@@ -167,6 +170,8 @@ def _wrong_value(message: str, section: str | None, class_path: str | None, conf
     if not names or expected is None:
         return " ".join(message.split())
     key = _nested_key(message) or names[-1] if class_path and names[-1] != section else names[-1]
+    if key == "trainer.precision":
+        expected = f"Expected a {PRECISIONS}"
     wanted = expected.removeprefix("Expected a ").replace("typing.Literal", "one of ")
     wanted = re.sub(r"<class '([\w.]+)'>", r"of type \1", wanted).replace(
         "of type NoneType", "null or a class with arguments"

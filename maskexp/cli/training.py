@@ -228,11 +228,8 @@ class TrainingCLI(AdaptedCLI):
             chosen = self.settings[section].as_dict()
             if (missing := missing_value(section, chosen["class_path"], chosen.get("init_args") or {})) is not None:
                 raise CommandError(missing)
-        if self.settings.trainer.use_distributed_sampler:
-            raise CommandError(
-                "trainer.use_distributed_sampler has to stay false: Lightning's sampler repeats samples in evaluation; "
-                "the data's own samplers know the ranks"
-            )
+        if (refusal := refused_setting(self.settings.trainer.as_dict(), self.settings.seed_everything)) is not None:
+            raise CommandError(refusal)
         strategy = self.settings.trainer.strategy
         if isinstance(strategy, str) and re.search(r"_(spawn|fork|notebook)\b", strategy):
             raise CommandError(
@@ -486,6 +483,28 @@ class TrainingCLI(AdaptedCLI):
         log_selected(runs, metrics, facts, batch)
         if command := sync_command(runs):
             note(f"written offline; upload it by: {command}")
+
+
+def refused_setting(trainer: Mapping[str, Any], seed: Any) -> str | None:
+    """Return a sentence about a setting that Lightning takes and a run cannot have, or that Lightning stumbles over."""
+    if trainer["use_distributed_sampler"]:
+        return (
+            "trainer.use_distributed_sampler has to stay false: Lightning's sampler repeats samples in evaluation; the "
+            "data's own samplers know the ranks"
+        )
+    if trainer["barebones"] or trainer["enable_checkpointing"] is False:
+        name = "barebones" if trainer["barebones"] else "enable_checkpointing"
+        return f"trainer.{name} would leave out the checkpoints that a run is for; omit it"
+    devices = str(trainer["devices"])
+    if re.fullmatch(r"-?\d+", devices) and int(devices) < 1 and devices != "-1":
+        return f"trainer.devices is {devices}; it must be a number from 1 on, a list of devices, -1 for all, or auto"
+    if trainer["accumulate_grad_batches"] < 1:
+        return f"trainer.accumulate_grad_batches is {trainer['accumulate_grad_batches']}; it must be at least 1"
+    if trainer["limit_train_batches"] == 0:
+        return "trainer.limit_train_batches is 0, so that there is nothing to train on; give a larger one"
+    if seed is False or (seed is not True and not 0 <= seed < 2**32):
+        return f"seed_everything is {str(seed).lower()}; it must be a number from 0 to {2**32 - 1}"
+    return None
 
 
 def choices() -> dict[str, list[str]]:

@@ -126,6 +126,40 @@ CASES = {
         "--model names no class: give a name (AIM, ",
     ),
     "an earlier name": (["fit", "--model=COMET", "--model.t=3"], "unknown key model.t; it is called area_budget now"),
+    "no devices": ([*ERM, "--trainer.devices=-3"], "trainer.devices is -3; it must be a number from 1 on, a list"),
+    "no batches to a step": (
+        [*ERM, "--trainer.accumulate_grad_batches=0"],
+        "trainer.accumulate_grad_batches is 0; it must be at least 1",
+    ),
+    "nothing to train on": (
+        [*ERM, "--trainer.limit_train_batches=0"],
+        "limit_train_batches is 0, so that there is nothing",
+    ),
+    "no checkpoints": (
+        [*ERM, "--trainer.enable_checkpointing=false"],
+        "would leave out the checkpoints that a run is for",
+    ),
+    "bare bones": ([*ERM, "--trainer.barebones=true"], "trainer.barebones would leave out the checkpoints"),
+    "no seed": (
+        [*ERM, "--seed_everything=false"],
+        "seed_everything is false; it must be a number from 0 to 4294967295",
+    ),
+    "seed below zero": (
+        [*ERM, "--seed_everything=-1"],
+        "seed_everything is -1; it must be a number from 0 to 4294967295",
+    ),
+    "validation behind the end": (
+        [*ERM, "--trainer.check_val_every_n_epoch=5"],
+        "trainer.check_val_every_n_epoch is 5, but there are 2 epochs, so that no checkpoint would be selected",
+    ),
+    "unknown precision": (
+        [*ERM, "--trainer.precision=float16"],
+        "trainer.precision is 'float16', but has to be 32, 16-mixed, bf16-mixed, 16-true, bf16-true or 64",
+    ),
+    "flat arguments of an evaluation": (
+        [*ERM, "--evaluations=[{class_path: Fidelity, shares: [0.1]}]"],
+        "--evaluations has to list names (",
+    ),
     "image too small": (
         [*ERM, "--model.backbone=small_convnet", "--data.image_size=4"],
         "'small_convnet' cannot take images of 4x4 pixels; give --data.image_size 8, for example",
