@@ -133,6 +133,7 @@ def test_the_rule_by_default(tmp_path: Path, label: list[int], group: list[int],
 
     class FakeTrainer:
         datamodule, enable_validation = Data(), True
+        check_val_every_n_epoch, max_epochs = 1, 1
 
     keeper = KeepCheckpoints(str(tmp_path))
     keeper.on_fit_start(FakeTrainer(), None)  # type: ignore[arg-type]
@@ -203,6 +204,7 @@ def test_a_metric_of_attributions_needs_foregrounds_in_val(tmp_path: Path, metri
 
     class FakeTrainer:
         datamodule, enable_validation = Data(), True
+        check_val_every_n_epoch, max_epochs = 1, 1
 
     with pytest.raises(ValueError, match=r"no image of the validation split has a foreground .* select by another"):
         KeepCheckpoints(str(tmp_path), metric).on_fit_start(FakeTrainer(), None)  # type: ignore[arg-type]
