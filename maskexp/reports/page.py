@@ -152,14 +152,14 @@ def _numbers(run: RunRecord, model: Model | None) -> dict[str, Number]:
         if (value := run.metric(name)) is not None:
             images = run.metric("n_epg")
             interval = mean_interval(value, model.values(spread), int(images)) if model and spread and images else None
-            against = None if control is None else (control, "of a constant map")
+            against = None if control is None else (control, "constant map")
             found[heading] = Number(value, interval, None if images is None else int(images), against)
     for heading, name in (("PxAP", "pxap"), ("PxAP of Grad-CAM", "pxap_grad_cam")):
         if (value := run.metric(name)) is not None:
             images, chance = run.metric("n_pxap"), run.metric("localization/pxap_random")
-            against = (chance, "of random pixels") if chance is not None else None
+            against = (chance, "random pixels") if chance is not None else None
             if against is None and control is not None:
-                against = (control, "about that of random pixels")
+                against = (control, "random pixels, about")
             found[heading] = Number(value, None, None if images is None else int(images), against)
     if (area := run.metric("mask_area")) is not None:
         interval = mean_interval(area, model.values("area"), total) if model and total else None

@@ -135,7 +135,6 @@ def test_views_and_keys(browser: Any, tmp_path: Path) -> None:
 def test_every_image_is_one(browser: Any, tmp_path: Path) -> None:
     _open(browser, tmp_path, ordinary())
     _cards(browser)
-    browser.execute_script("document.querySelectorAll('img').forEach((image) => image.loading = 'eager')")
     decoded = browser.execute_async_script(
         "const done = arguments[0]; Promise.all([...document.images].map((image) => image.decode()))"
         ".then((all) => done(all.length), (error) => done(String(error)))"

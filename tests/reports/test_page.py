@@ -54,7 +54,7 @@ def test_all_sections_are_there() -> None:
         "Two rows",
         "0123abcd",
         "n = 160",
-        "0.250 of a constant map",
+        "constant map 0.250",
         "What the mask hides decides.",
         "A note.",
     ):

@@ -77,15 +77,23 @@ def hidden_influence(asked: Questioning, interval: Resampling, tolerance: float,
         control,
         "the shown pixels change instead",
         verdict,
-        _sentence(verdict, number, control, details["within_reach"], tolerance),
+        _sentence(verdict, number, control, details, means, tolerance),
         details,
     )
 
 
-def _sentence(verdict: str, number: Estimate, control: Estimate, within: Estimate, tolerance: float) -> str:
+def _sentence(
+    verdict: str, number: Estimate, control: Estimate, details: dict[str, Estimate], means: str, tolerance: float
+) -> str:
+    within = details["within_reach"]
     reach = "" if not within.n else f" {percent(within.value)} of the hidden pixels reach an active cell."
     hidden, shown = percent(number.value), percent(control.value)
-    compared = f"{hidden} of the decisions change with the hidden pixels, {shown} with the shown ones"
+    by_others = ", ".join(
+        f"{percent(details.get(f'{name}_held', details[f'{name}_decisions']).value)} by {name}"
+        for name in ("noise", "grey")
+        if name != means
+    )
+    compared = f"{hidden} of the decisions change with the hidden pixels ({by_others}), {shown} with the shown ones"
     if verdict == "sealed":
         also = (
             ""

@@ -78,7 +78,7 @@ def _sufficiency(
     }[verdict]
     sentence = (
         f"{beginning}: {percent(number.value)} of the decisions stay with nothing else left (by {first}), "
-        f"{percent(control.value)} with as much shown elsewhere."
+        f"{percent(control.value)} with as much shown elsewhere{_by_others(first, stay, 'kept')}."
     )
     details = _details(stay, "kept", interval)
     return Finding("sufficiency", SUFFICIENCY, number, control, "the mask shifted", verdict, sentence, details)
@@ -95,7 +95,7 @@ def _completeness(first: str, stay: Mapping[str, Mapping[str, Tensor]], interval
     }[verdict]
     sentence = (
         f"{beginning}: {percent(number.value)} stay without what is shown (by {first}), {percent(control.value)} "
-        "without as much elsewhere."
+        f"without as much elsewhere{_by_others(first, stay, 'removed')}."
     )
     details = _details(stay, "removed", interval) | {"less_than_control": less}
     return Finding("completeness", COMPLETENESS, number, control, "the mask shifted", verdict, sentence, details)
@@ -107,6 +107,14 @@ def _details(stay: Mapping[str, Mapping[str, Tensor]], region: str, interval: Re
         for name, found in stay.items()
         for suffix in ("", "_shifted")
     }
+
+
+def _by_others(first: str, stay: Mapping[str, Mapping[str, Tensor]], region: str) -> str:
+    """Return the range of what stays by the other ways of hiding, in words."""
+    shares = [float(found[region].mean()) for name, found in stay.items() if name != first]
+    if not shares:
+        return ""
+    return f"; by {len(shares)} other ways of hiding {percent(min(shares))} to {percent(max(shares))} stay"
 
 
 def _stays(asked: Questioning, masking: InputMasking, visible: Tensor) -> Tensor:

@@ -98,7 +98,6 @@
       const image = make("img", name);
       image.src = uri(kind, text);
       image.alt = alt;
-      image.loading = "lazy";
       image.decoding = "async";
       made.append(image);
     };
