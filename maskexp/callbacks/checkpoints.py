@@ -34,7 +34,8 @@ class KeepCheckpoints(Checkpoint):
         directory: folder of the checkpoints.
         metric: validation metric to maximise, e.g. ``acc_worst_group`` or ``acc``; the earliest epoch wins a tie.
             ``last`` takes the final epoch. ``auto`` means ``acc_worst_group`` where every class of the validation
-            split is in more than one group, else ``acc``, and ``last`` without a validation split.
+            split is in more than one group, else ``acc``, and ``last`` without a validation split; a method may have
+            another one (:attr:`~maskexp.methods.Method.selection`).
 
     Attributes:
         rule: the metric that is in force; known from the start of training.
@@ -68,7 +69,7 @@ class KeepCheckpoints(Checkpoint):
                 foregrounds, and the validation split has none.
         """
         if self.metric == AUTO:
-            self.rule = _default_rule(trainer)
+            self.rule = getattr(pl_module, "selection", None) or _default_rule(trainer)
         every, epochs = trainer.check_val_every_n_epoch, trainer.max_epochs
         if self.rule != LAST and trainer.enable_validation and every and epochs and 0 < epochs < every:
             raise ValueError(

@@ -70,11 +70,14 @@ class Method(LightningModule, ABC):
         soft_labels: whether the objective can learn from ``label`` as probabilities ``(B, K)``, which MixUp and CutMix
             make; otherwise they are refused.
         supervision: what the method is told about groups beyond what selection and sampling use.
+        selection: the metric by which ``auto`` selects this method's checkpoint; by accuracy if None. ``last`` where
+            accuracy says nothing of what is trained, such as a masker for a fixed classifier.
         reads_checkpoints_of: names of other methods whose checkpoints fit this one.
         renamed_arguments: earlier names of arguments, which checkpoints may hold, and today's.
     """
 
     soft_labels: bool = False
+    selection: str | None = None
     supervision: Supervision = "none"
     reads_checkpoints_of: tuple[str, ...] = ()
     renamed_arguments: ClassVar[Mapping[str, str]] = {}

@@ -49,7 +49,8 @@ class DiET(Method):
     Phases are counted in epochs: each of the ten lasts a tenth of ``trainer.max_epochs``, which has to be at least ten.
     The released code ends a phase where its loss stays the same; how long that took is not known. Augmentation that
     moves pixels is refused, because a mask belongs to an image as it lies. The masks of the training images lie in the
-    checkpoint: ``N h w`` numbers.
+    checkpoint: ``N h w`` numbers. The last one is kept: accuracy is
+    best before the student is asked for anything.
 
     Args:
         mask_cell: Pixels a side of a cell of a mask, at least 1 (released code: 4 or 8).
@@ -75,6 +76,8 @@ class DiET(Method):
     Raises:
         ValueError: if an argument is impossible.
     """
+
+    selection = "last"
 
     def __init__(
         self,

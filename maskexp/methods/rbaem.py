@@ -34,6 +34,8 @@ __all__ = ["RBAEM"]
 class RBAEM(Method):
     r"""RB-AEM; the defaults are those of its released code for ImageNet.
 
+    The last checkpoint is kept: accuracy is best under the widest bump.
+
     The class that the selector is told is the one that the classifier of whole images predicts (inferred); evaluation
     asks for the map of the labelled class as well, which takes no part in the decision.
 
@@ -68,6 +70,8 @@ class RBAEM(Method):
     Raises:
         ValueError: if an argument is impossible.
     """
+
+    selection = "last"
 
     def __init__(
         self,

@@ -33,6 +33,8 @@ __all__ = ["REALX"]
 class REALX(Method):
     r"""REAL-X with EVAL-X; the defaults are the paper's and its released example's.
 
+    The last checkpoint is kept: accuracy is best before the selector has learned to leave anything out.
+
     The evaluator (EVAL-X) is trained beside the selector, on its own random masks and without any part in the
     selector's objective; ``evaluator_acc`` is its accuracy on what is selected.
 
@@ -66,6 +68,8 @@ class REALX(Method):
     Raises:
         ValueError: if an argument is impossible.
     """
+
+    selection = "last"
 
     def __init__(
         self,

@@ -45,7 +45,8 @@ class RTSaliency(Method):
 
     The classifier decides, from the whole image: accuracies are its own, and only the maps are RT-Saliency's. They are
     of the labelled class in evaluation, of the predicted one in ``maskexp explain``. The authors first train the gate
-    alone to tell which classes are present; here its loss is a term of the objective (ours).
+    alone to tell which classes are present; here its loss is a term of the objective (ours). The last checkpoint is
+    kept: the accuracy is the same from the first to the last.
 
     Args:
         area_weight: Weight of the area, at least 0 (released code: 8).
@@ -82,6 +83,8 @@ class RTSaliency(Method):
     Raises:
         ValueError: if an argument is impossible.
     """
+
+    selection = "last"
 
     def __init__(
         self,

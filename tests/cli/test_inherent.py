@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from maskexp.cli.main import main
@@ -48,6 +49,8 @@ def test_trains_tests_predicts_and_explains(
 ) -> None:
     name, run = finished
     metrics = run.read_metrics()
+    kept = torch.load(run.checkpoints / "best.ckpt", weights_only=True)["callbacks"]["KeepCheckpoints"]["rule"]
+    assert kept == ("acc_worst_group" if name == "BCos" else "last"), "accuracy says nothing of a selector"
     assert {"val/acc_worst_group", "test/acc_worst_group", "test/epg", "test/pxap", "test/epg_grad_cam"} <= set(metrics)
     assert ("test/mask_area" in metrics) == (name in MASKED)
     assert maskexp("test", "--ckpt_path", run.checkpoints / "best.ckpt", *CPU).code == 0
