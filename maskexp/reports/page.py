@@ -17,7 +17,7 @@ from maskexp._version import __version__
 from maskexp.reports.gallery import Gallery, Model
 from maskexp.reports.intervals import mean_interval, wilson
 from maskexp.reports.plots import Bar, bars, histogram, lines
-from maskexp.reports.records import RunRecord
+from maskexp.reports.records import RunRecord, mapping
 
 __all__ = ["Report", "StudyTable", "render"]
 
@@ -224,9 +224,8 @@ def _distributions(models: Sequence[Model], runs: Sequence[RunRecord]) -> list[M
 def _provenance(run: RunRecord) -> dict[str, str]:
     """Return what a run was made with, as texts by heading."""
     env = run.environment
-    git = env.get("git") or {}
-    packages = env.get("packages") or {}
-    checkpoint = ((env.get("evaluations") or {}).get("test") or {}).get("checkpoint") or {}
+    git, packages = mapping(env.get("git")), mapping(env.get("packages"))
+    checkpoint = mapping(mapping(mapping(env.get("evaluations")).get("test")).get("checkpoint"))
     model = run.config.get("model")
     arguments = model.get("init_args") if isinstance(model, Mapping) else None
     recipe = [f"{run.method or 'unknown method'}"]
@@ -237,6 +236,7 @@ def _provenance(run: RunRecord) -> dict[str, str]:
         recipe.append(f"{trainer['max_epochs']} epochs")
     if env.get("global_batch_size"):
         recipe.append(f"{env['global_batch_size']} images a step")
+    notes = mapping(env.get("data")).get("notes")
     rule = checkpoint.get("rule")
     score = checkpoint.get("score")
     chosen = "" if not rule else "the final epoch" if rule == "last" else f"best epoch by val/{rule}"
@@ -248,7 +248,7 @@ def _provenance(run: RunRecord) -> dict[str, str]:
     found = {
         "data": run.data,
         "digest of the data": run.digest,
-        "notes on the data": "; ".join(map(str, (env.get("data") or {}).get("notes") or ())),
+        "notes on the data": "; ".join(map(str, notes if isinstance(notes, list) else ())),
         "recipe": ", ".join(recipe),
         "checkpoint": chosen,
         "seed": _text(env.get("seed")),

@@ -12,7 +12,7 @@ from typing import Any
 
 from maskexp.yaml_files import YamlError, read_yaml
 
-__all__ = ["RecordError", "RunRecord", "find_runs", "read_run"]
+__all__ = ["RecordError", "RunRecord", "find_runs", "mapping", "read_run"]
 
 CONFIG, ENVIRONMENT, METRICS, AUDIT = "config.yaml", "env.json", "metrics.json", "evaluations/audit.json"
 FINDING = {"part", "question", "number", "control", "verdict", "sentence"}
@@ -61,13 +61,13 @@ class RunRecord:
     @property
     def data(self) -> str:
         """Name and variant of the data."""
-        data = self.environment.get("data") or {}
+        data = mapping(self.environment.get("data"))
         return " ".join(str(data[key]) for key in ("name", "variant") if data.get(key))
 
     @property
     def digest(self) -> str:
         """Of the data."""
-        return str((self.environment.get("data") or {}).get("digest") or "")
+        return str(mapping(self.environment.get("data")).get("digest") or "")
 
     @property
     def checkpoint(self) -> Path | None:
@@ -148,9 +148,25 @@ def _audit(file: Path) -> dict[str, Any] | None:
         return None
     findings = content.get("findings")
     whole = isinstance(findings, list) and {"images", "of", "split", "mask"} <= content.keys()
-    if not whole or not all(isinstance(each, dict) and each.keys() >= FINDING for each in findings or ()):
+    if not whole or not all(_is_finding(each) for each in findings or ()):
         raise RecordError(f"{file} is damaged: it is no audit; delete it and run maskexp audit again")
     return content
+
+
+def _is_finding(value: Any) -> bool:
+    if not isinstance(value, dict) or not value.keys() >= FINDING:
+        return False
+    numbers = (
+        *(mapping(value["number"]).get(name) for name in ("value", "low", "high")),
+        mapping(value["control"]).get("value"),
+    )
+    counted = mapping(value["number"]).get("n", 0)
+    return all(number is None or _is_number(number) for number in numbers) and _is_number(counted)
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """Return what should have keys and values, nothing of it where it has not."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def _version(file: Path) -> int:

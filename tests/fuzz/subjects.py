@@ -436,8 +436,8 @@ VALUE_FLAGS = (
 def arguments(seeds: Seeds, draw: random.Random, target: Path) -> Case:
     """A command line of known and unknown verbs, flags and values, many of them nasty."""
     verb = draw.choices(
-        ("fit", "validate", "test", "predict", "explain", "data", "table", "matrix", "audit", "export", ""),
-        (8, 2, 3, 2, 5, 12, 3, 2, 2, 2, 2),
+        ("fit", "validate", "test", "predict", "explain", "data", "table", "matrix", "audit", "export", "report", ""),
+        (8, 2, 3, 2, 5, 12, 3, 2, 2, 2, 2, 2),
     )[0]
     args = list(MAKERS.get(verb, _nothing)(seeds, draw, target))
     for _ in range(draw.choice((0, 0, 1))):
@@ -516,6 +516,19 @@ def _audit(seeds: Seeds, draw: random.Random, target: Path) -> Iterator[str]:
         yield from draw.choice(([flag], [flag, _value(seeds, draw)]))
 
 
+def _report(seeds: Seeds, draw: random.Random, target: Path) -> Iterator[str]:
+    run = shutil.copytree(seeds.run.path, target / "run", ignore=shutil.ignore_patterns("gallery"))
+    if draw.random() < 0.3:
+        file = run / draw.choice(("metrics.json", "env.json", "config.yaml"))
+        file.write_bytes(file.read_bytes()[: draw.randrange(200)])
+    yield from ("report", draw.choice((str(run), str(run), _value(seeds, draw))), "--images=4", "--device=cpu")
+    yield from ("--out", str(target / "report.html"), "--data.num_workers=0")
+    for flag in draw.sample(
+        ("--title", "--seed", "--runs", "--data.root", "--data.foreground", "--x"), draw.randrange(3)
+    ):
+        yield from draw.choice(([flag], [flag, _value(seeds, draw)]))
+
+
 def _export(seeds: Seeds, draw: random.Random, target: Path) -> Iterator[str]:
     yield from ("export", draw.choice((str(seeds.run.checkpoints / "best.ckpt"), _value(seeds, draw))))
     yield str(target / draw.choice(("model.onnx", "model.pt2", "model", "a/b.onnx", "x.ckpt")))
@@ -585,5 +598,6 @@ MAKERS: dict[str, Callable[[Seeds, random.Random, Path], Iterator[str]]] = {
     "explain": _explain,
     "audit": _audit,
     "export": _export,
+    "report": _report,
     "data": _data,
 }

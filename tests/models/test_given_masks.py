@@ -5,20 +5,29 @@ from __future__ import annotations
 import pytest
 import torch
 
-from maskexp.methods import AIM, CAD, BottomUp, DynConv
+from maskexp.methods import AIM, CAD, REALX, BottomUp, DynConv
 from maskexp.models import AIMNetwork, BottomUpNetwork, CADNetwork, DynConvNetwork
+from maskexp.models.realx import REALXNetwork
 from tests.defaults import network_defaults
 
 IMAGES = torch.rand(2, 3, 72, 56, generator=torch.Generator().manual_seed(1))
-NETWORKS = [(AIM, AIMNetwork), (BottomUp, BottomUpNetwork), (CAD, CADNetwork), (DynConv, DynConvNetwork)]
-Masked = AIMNetwork | BottomUpNetwork | CADNetwork | DynConvNetwork
+NETWORKS = [
+    (AIM, AIMNetwork),
+    (BottomUp, BottomUpNetwork),
+    (CAD, CADNetwork),
+    (DynConv, DynConvNetwork),
+    (REALX, REALXNetwork),
+]
+Masked = AIMNetwork | BottomUpNetwork | CADNetwork | DynConvNetwork | REALXNetwork
 
 
 @pytest.fixture(params=NETWORKS, ids=lambda pair: pair[0].__name__, scope="module")
 def network(request: pytest.FixtureRequest) -> Masked:
     torch.manual_seed(0)
     method, kind = request.param
-    made: Masked = kind("test_resnet", 3, weights=None, image_size=(72, 56), **network_defaults(method, kind))
+    further = {"teacher": False} if method is REALX else {}
+    settings = network_defaults(method, kind) | further
+    made: Masked = kind("test_resnet", 3, weights=None, image_size=(72, 56), **settings)
     return made.eval()
 
 

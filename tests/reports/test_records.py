@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from maskexp.reports import RecordError, find_runs, read_run
+from maskexp.reports import RecordError, Report, find_runs, read_run, render
 from maskexp.reports.intervals import wilson
 
 CONFIG = "model:\n  class_path: maskexp.methods.AIM\n"
@@ -69,9 +69,17 @@ def test_damage_names_the_file(tmp_path: Path, file: str) -> None:
 def test_an_audit_that_is_none_is_refused(tmp_path: Path) -> None:
     folder = _run(tmp_path / "run")
     (folder / "evaluations").mkdir()
-    (folder / "evaluations" / "audit.json").write_text('{"findings": [{"part": "x"}]}')
-    with pytest.raises(RecordError, match="is no audit"):
-        read_run(folder)
+    number = {"value": "x", "low": 0, "high": 1, "n": 3}
+    finding = {"part": "x", "question": "", "number": number, "control": {}, "verdict": "", "sentence": ""}
+    whole = {"images": 1, "of": 1, "split": "test", "mask": ""}
+    for content in ({"findings": [{"part": "x"}]}, {"findings": [finding], **whole}):
+        (folder / "evaluations" / "audit.json").write_text(json.dumps(content))
+        with pytest.raises(RecordError, match="is no audit"):
+            read_run(folder)
+    finding["number"] = number | {"value": None}
+    (folder / "evaluations" / "audit.json").write_text(json.dumps({"findings": [finding], **whole}))
+    (folder / "env.json").write_text(json.dumps({"data": [1], "git": "x", "packages": 3, "evaluations": {"test": []}}))
+    assert render(Report("odd", (read_run(folder),))).count("<section") == 3
 
 
 def test_wilsons_interval_at_the_ends() -> None:
