@@ -200,6 +200,9 @@ def _written_out(values: Mapping[str, Any], path: Path) -> dict[str, Any]:
     for key, value in values.items():
         if "." in key:
             _place(full, _full_key(key), _nulls(value), key, path)
+    for section in DOTTED[len(SECTIONS) :]:
+        if not isinstance(full.get(section), Mapping | None):
+            raise CommandError(f"{path}: {section} has to hold keys and values, but is {full[section]!r}")
     return full
 
 

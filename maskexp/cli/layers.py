@@ -46,7 +46,7 @@ def classes_first(flags: Sequence[str]) -> list[str]:
     ordered: list[str] = []
     for section in ("--model", "--data"):
         values, flags = take_values(flags, section)
-        ordered += [f"{section}={values[-1]}"] if values else []
+        ordered += [f"{section}={values[-1].strip()}"] if values else []
     return [*ordered, *flags]
 
 

@@ -45,6 +45,8 @@ def explain_parser_error(
     """
     section = _found(r'Parser key "(\w+)"', message)
     class_path = _found(_CLASS_PATH, message)
+    if section in classes and _found(r"given class_path '[\w.]+':\s+(module '|No module)", message):
+        return _no_such_class(section, str(class_path), classes[section])
     if class_path is None and (part := _found(r'[Kk]ey "trainer\.(callbacks|logger)"', message)):
         return _no_such_part(part, message)
     if unknown := _found(r"does not accept option '([\w.]+)'|unrecognized arguments: --([\w.]+)", message):
@@ -60,12 +62,13 @@ def explain_parser_error(
             return f"--{section} names no class: give a name ({names}), or {{class_path: NAME, init_args: {{…}}}}"
         if chosen == "NestedArg":
             return f"an argument of {section} is given, but no {section} is chosen: give --{section} NAME as well"
-        if section != "evaluations" and chosen.rpartition(".")[2] in classes[section]:
+        given = _found(r"Given value: ([^\n]+)", message) or chosen
+        is_known = chosen.rpartition(".")[2] in classes[section]
+        if section != "evaluations" and is_known and given.startswith(("{", "[")):
             return f"put the arguments of {chosen} under init_args, or give them one by one as --{section}.NAME"
-        hint = did_you_mean(chosen.rpartition(".")[2], classes[section])
-        if section == "evaluations" and chosen in classes[section]:
-            hint = f"write a list: --evaluations '[{chosen}]'"
-        return f"there is no {_SINGULAR.get(section, section)} {chosen!r}; {hint}"
+        if section == "evaluations" and is_known:
+            return f"there is no evaluation {chosen!r}; write a list: --evaluations '[{chosen}]'"
+        return _no_such_class(section, given.strip() if is_known else chosen, classes[section])
     if class_path and (refused := re.search(_NOT_ACCEPTED, message)):
         return _not_accepted(refused[1] or refused[2], message[: refused.start()], configuration)
     if class_path and (transform := _found(r"Expected a dot import path string: ([\w.]+)", message)):
@@ -86,6 +89,11 @@ def missing_value(section: str, class_path: str, arguments: Mapping[str, Any]) -
             quotes = "; put quotes around one that begins with #" if isinstance(known.default, str) else ""
             return f"{section}.{name} is null, but needs a value (its default is {known.default!r}){quotes}"
     return None
+
+
+def _no_such_class(section: str, chosen: str, names: Sequence[str]) -> str:
+    hint = did_you_mean(chosen.rpartition(".")[2], names)
+    return f"there is no {_SINGULAR.get(section, section)} {chosen!r}; {hint}"
 
 
 def _not_accepted(argument: str, before: str, configuration: Configuration) -> str:

@@ -82,9 +82,9 @@ def with_whole_numbers(flags: Sequence[str], complaint: str) -> list[str] | None
 
     Args:
         flags: of the command.
-        complaint: what the parser said, ``… Got value: 16.0``.
+        complaint: what the parser said, ``… Got value: 16.0`` or ``… Given value: 16.0``.
     """
-    value = re.search(r"Got value: '?(-?\d+\.0+)'?", complaint)
+    value = re.search(r"(?:Got|Given) value: '?(-?\d+\.0+)'?", complaint)
     key = re.findall(r'[Kk]ey "([\w.]+)"', complaint)
     if value is None or not key or "int" not in complaint:
         return None

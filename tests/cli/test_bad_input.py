@@ -27,6 +27,15 @@ CASES = {
     ),
     "no model": (["fit"], "no model was chosen: give --model AIM or "),
     "unknown model": (["fit", "--model=AIN"], "there is no model 'AIN'; did you mean 'AIM'?"),
+    "unknown model of a package": (
+        ["fit", "--model=maskexp.methods.ERN"],
+        "no model 'maskexp.methods.ERN'; did you mean 'E",
+    ),
+    "package that is not here": (
+        ["fit", "--model=nowhere.ERM"],
+        "there is no model 'nowhere.ERM'; did you mean 'ERM'?",
+    ),
+    "two models": (["fit", "--model=ERM,AIM"], "there is no model 'ERM,AIM'; "),
     "unknown data": (
         ["fit", "--model=AIM", "--data=WaterBird"],
         "there is no data 'WaterBird'; did you mean 'WaterBirds'?",
@@ -203,6 +212,7 @@ def test_unknown_selection_is_refused_before_the_first_epoch(maskexp: Command) -
         ("model: {class_path: AIM, init_args: {tauu: 1}}", "row.yaml: unknown key model.tauu; did you mean 'tau'?"),
         ("model: {class_path: AIM, init_args: {tau: x}}", "row.yaml: model.tau is 'x', but has to be of type float"),
         ("model: AIM\ntrainer: {max_epoch: 1}", "row.yaml: unknown key trainer.max_epoch; did you mean 'max_epochs'?"),
+        ("model: ERM\ntrainer: [1, 2]", "row.yaml: trainer has to hold keys and values, but is [1, 2]"),
         ("model: AIN", "there is no model 'AIN'; did you mean 'AIM'?"),
     ],
 )

@@ -93,6 +93,7 @@ def test_there_is_a_sweep_for_every_method_that_is_trained() -> None:
         ({"model.weights": None}, "model.weights", None),
         ({"trainer.gradient_clip_val": None}, "trainer.gradient_clip_val", None),
         ({"data.batch_size": 16.0}, "data.batch_size", 16),
+        ({"trainer.max_epochs": 3.0}, "trainer.max_epochs", 3),
         ({"model": {"tau": 0.3}}, "model.tau", 0.3),
         ({"data": {"batch_size": 4}}, "data.batch_size", 4),
         ({"trainer": {"max_epochs": 4}}, "trainer.max_epochs", 4),
