@@ -15,7 +15,8 @@ from tests.reports.pages import hostile, ordinary
 
 selenium = pytest.importorskip("selenium.webdriver", reason="selenium, which moves the browser, is not installed")
 
-CHROMIUM = next((found for name in ("chromium", "chromium-browser") if (found := shutil.which(name))), None)
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next((found for name in NAMES if (found := shutil.which(name))), None)
 DRIVER = shutil.which("chromedriver")
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
