@@ -96,6 +96,8 @@ def export_program(method: Method) -> tuple[ExportedProgram, tuple[str, ...]]:
 def _trained(method: Method) -> tuple[DataSpec, Network]:
     if method.spec is None or not method.is_built:
         raise ExportError("only a method with its network and the specification of its data can be exported; load one")
+    if method.network.unexportable:
+        raise ExportError(f"{_named(method)} cannot be exported: {method.network.unexportable}")
     if type(method).explain is not Method.explain:
         raise ExportError(
             f"{_named(method)} cannot be exported: it explains itself in a way of its own, such as a gradient of "

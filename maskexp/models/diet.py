@@ -45,6 +45,7 @@ class DiETNetwork(Network):
     """
 
     masked_stages = 1
+    unexportable = "its masks are found by a descent on each image, as no fixed program can"
 
     def __init__(
         self,

@@ -17,10 +17,12 @@ class Network(nn.Module, ABC):
 
     Attributes:
         masked_stages: how many masks a prediction holds.
+        unexportable: why no fixed program can do what the forward pass does; empty where one can.
         reported: names of the ``extras`` of a prediction, one number an image, that are averaged over a split.
     """
 
     masked_stages: int = 0
+    unexportable: str = ""
     reported: tuple[str, ...] = ()
 
     @abstractmethod
