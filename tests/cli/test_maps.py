@@ -49,6 +49,20 @@ def test_maps_alone_are_judged_by_localization_and_fidelity(
     assert "Score-CAM" in outcome.out
 
 
+def test_maps_without_foregrounds_are_judged_by_fidelity_alone(
+    trained: RunDirectory, maskexp: Command, tmp_path: Path
+) -> None:
+    run = RunDirectory(tmp_path / "run")
+    outcome = maskexp(
+        "test", "--ckpt_path", trained.checkpoints / "best.ckpt", *CPU, "--maps=[layer_cam]", "--data.foreground=none",
+        "--gallery.every_n_epochs=0", f"--run_dir={run.path}", "--data.test_size=6",
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    metrics = json.loads((run.path / "metrics.json").read_text())
+    assert "test/fidelity/grey/pipeline/10_layer_cam" in metrics
+    assert not any("localization" in key for key in metrics)
+
+
 def test_maps_go_to_the_evaluations_that_name_none(trained: RunDirectory, maskexp: Command, tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "run")
     own = "{class_path: Localization, init_args: {maps: [layer_cam]}}"
