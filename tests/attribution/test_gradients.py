@@ -1,4 +1,7 @@
-"""Maps from gradients against captum, and against what they have to add up to."""
+"""Maps from gradients against captum, and against what they have to add up to.
+
+In double precision where single values are compared: gradients jump where a rounding turns a ReLU on.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,7 @@ from tests.attribution.references import REAL, real_network, small_network
 
 
 def compare(network: Classifier, images: Tensor, target: Tensor, tolerance: float) -> None:
-    """Compare with captum on normalised images, in units of each map's greatest value.
-
-    In double precision: gradients jump where a rounding turns a ReLU on.
-    """
+    """Compare with captum on normalised images, in units of each map's greatest value."""
     network, images = network.double(), images.double()
     plain, normalized = network.network, network.normalize(images)
     ours = [input_x_gradient(network, images, target), integrated_gradients(network, images, target, steps=8)]
@@ -58,7 +58,7 @@ def test_integrated_gradients_add_up_to_what_the_image_has_over_its_hidden_self(
 def test_smooth_grad_is_the_mean_gradient_over_noisy_copies() -> None:
     """Of captum's gradients on the same noise, whose deviation is a share of each image's range."""
     network, images, target = small_network()
-    images = images * torch.tensor([1.0, 0.5])[:, None, None, None]
+    network, images = network.double(), images.double() * torch.tensor([1.0, 0.5])[:, None, None, None]
     generator = torch.Generator().manual_seed(3)
     drawn = torch.stack([torch.randn(images.shape[1:], generator=generator) for _ in range(4)])
     gradients = []
@@ -74,6 +74,7 @@ def test_smooth_grad_is_the_mean_gradient_over_noisy_copies() -> None:
 @pytest.mark.parametrize("name", ["input_x_gradient", "integrated_gradients:steps=5", "smooth_grad:samples=5"])
 def test_batches_and_inference_mode_change_nothing(name: str) -> None:
     network, images, target = small_network()
+    network, images = network.double(), images.double()
     whole = attribution_map(name)(network, images, target)
     with torch.inference_mode():
         inside = attribution_map(name)(network, images.clone(), target.clone())
