@@ -45,7 +45,11 @@ def explain_parser_error(
     """
     section = _found(r'Parser key "(\w+)"', message)
     class_path = _found(_CLASS_PATH, message)
-    if section in classes and _found(r"given class_path '[\w.]+':\s+(module '|No module)", message):
+    if (
+        section is not None
+        and section in classes
+        and _found(r"given class_path '[\w.]+':\s+(module '|No module)", message)
+    ):
         return _no_such_class(section, str(class_path), classes[section])
     if class_path is None and (part := _found(r'[Kk]ey "trainer\.(callbacks|logger)"', message)):
         return _no_such_part(part, message)
