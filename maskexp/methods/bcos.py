@@ -48,7 +48,8 @@ class BCos(Method):
             (released code of v2: 0.01, adaptive gradient clipping); 0 does not clip.
         backbone: Convolutional network, by timm's name or as one of our variants, of convolutions, batch norms,
             activations and poolings alone (paper: ResNets and others; COMET: resnet18).
-        weights: First weights: null for random ones, or a file with those of a B-cos network.
+        weights: First weights: null for random ones, or a file with those of a B-cos network
+            (ours: null).
         optimizer: Optimiser of timm by its name (released code of v2: adam).
         lr: Learning rate of the classifier, at least 0 (released code of v2: 1e-3; COMET's release: 5e-3).
         backbone_lr: Learning rate of all other layers, at least 0 (released code of v2: 1e-3; COMET's release: 5e-3).

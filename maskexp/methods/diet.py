@@ -61,11 +61,12 @@ class DiET(Method):
             loss of the whole test set stays the same).
         classifier_checkpoint: Checkpoint of an ERM, which is distilled; "maskexp fit" trains it first if null.
         classifier_epochs: Epochs of that training, at least 1; as many as DiET's if null (ours).
-        backbone: Network of teacher and student, by timm's name or as one of our variants (COMET's configuration:
+        backbone: Network of teacher and student, by timm's name or as one of our variants (COMET's release:
             resnet18).
-        weights: First weights of the teacher, where it is trained first: "timm", a file, or null (COMET: null).
+        weights: First weights of the teacher, where it is trained first: "timm", a file, or null
+            (COMET's release: null).
         optimizer: Optimiser of timm by its name, of the student (released code: adam).
-        lr: Learning rate of the student's head, at least 0 (released code: 1e-4; COMET's configuration: 5e-3).
+        lr: Learning rate of the student's head, at least 0 (released code: 1e-4; COMET's release: 5e-3).
         backbone_lr: Learning rate of the student's backbone, at least 0 (released code: 1e-4; COMET's configuration:
             5e-3).
         weight_decay: Weight decay, at least 0 (released code: 0).

@@ -33,21 +33,22 @@ class MaskedClassifier(Method):
     """A classifier that learns from randomly masked images, and is judged on whole ones.
 
     Args:
-        masks: How images are masked in training: "cells", each visible with probability 1/2 (REAL-X), or "bumps", a
-            Gaussian somewhere in the image (RB-AEM).
-        cell: Pixels a side of a cell, at least 1; it has to divide the image (REAL-X: 1 for digits, superpixels
+        masks: How images are masked in training: "cells", each visible with probability 1/2 (REAL-X's paper), or
+            "bumps", a Gaussian somewhere in the image (RB-AEM).
+        cell: Pixels a side of a cell, at least 1; it has to divide the image (REAL-X's paper: 1 for digits, superpixels
             otherwise).
         mask_temperature: Temperature of the relaxation of what is drawn, above 0; null for no relaxation of cells and
             no draw from bumps (REAL-X: null; RB-AEM's released code: 0.1; COMET's release: 0.1 for cells, null for
             bumps).
         sigma: Smallest and largest deviation of a bump, as shares of the image's side (RB-AEM's released code: 80/224
             and 100/224; COMET's release: 20/224 and 50/224).
-        target: What is learned: the "label" (REAL-X), or the probabilities of a "classifier" of whole images (RB-AEM).
+        target: What is learned: the "label" (REAL-X's paper), or the probabilities of a "classifier" of whole images
+            (RB-AEM's).
         classifier_checkpoint: Checkpoint of an ERM, the classifier to learn from; "maskexp fit" trains it first if
             null.
         classifier_epochs: Epochs of that training, at least 1; as many as this one's if null (ours).
-        hiding: Name of a paint, or a colour #rrggbb, for hidden pixels (REAL-X: 0; COMET's release: the mean colour,
-            which "grey" is for ImageNet).
+        hiding: Name of a paint, or a colour #rrggbb, for hidden pixels (REAL-X's paper: 0; COMET's release: the mean
+            colour, which "grey" is for ImageNet).
         kwargs: Arguments of :class:`~maskexp.methods.base.Method`.
 
     Raises:

@@ -54,8 +54,9 @@ class REALX(Method):
         predictor_checkpoint: Checkpoint of a MaskedClassifier, the predictor; "maskexp fit" trains it first if null.
         predictor_epochs: Epochs of that training, at least 1; as many as the selector's if null (released example).
         selector: Network of the selector: "lraspp_mobilenet_v3_large" (COMET's release), or a network of timm (ours).
-        selector_weights: First weights of the selector's backbone: null for random ones, "imagenet", or a file.
-        selector_stride: Pixels a side of a cell (COMET's selector: 8).
+        selector_weights: First weights of the selector's backbone: null for random ones, "imagenet", or a file
+            (ours: null).
+        selector_stride: Pixels a side of a cell (COMET's release: 8).
         backbone: Network of predictor and evaluator, by timm's name or as one of our variants (COMET's release:
             resnet18).
         weights: First weights of predictor and evaluator: "timm", a file, or null (COMET's release: null).

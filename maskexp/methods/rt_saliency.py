@@ -73,7 +73,8 @@ class RTSaliency(Method):
         classifier_checkpoint: Checkpoint of an ERM, the classifier to explain; "maskexp fit" trains it first if null.
         classifier_epochs: Epochs of that training, at least 1; as many as the masker's if null (ours).
         backbone: Network of the classifier, by timm's name or as one of our variants (COMET's release: resnet18).
-        weights: First weights of the classifier, where it is trained first: "timm", a file, or null (COMET: null).
+        weights: First weights of the classifier, where it is trained first: "timm", a file, or null
+            (COMET's release: null).
         optimizer: Optimiser of timm by its name (released code: adam).
         lr: Learning rate of the decoder, at least 0 (released code: 1e-3).
         backbone_lr: Learning rate of an encoder that is trained, at least 0 (COMET's release: 5e-4).
