@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -90,6 +91,15 @@ def test_a_failure_is_written_down_with_its_sentence(runs: Runs) -> None:
     assert not (folder / "failed.json").exists()
 
 
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Let programs that are started be interrupted, also where a shell started the tests in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize(
     ("fate", "result", "code"),
     [
