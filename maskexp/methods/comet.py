@@ -22,8 +22,9 @@ from torch import Tensor
 
 from maskexp.masking.inputs import Fill, create_input_masking
 from maskexp.methods.base import Method, batch_accuracy
-from maskexp.methods.classifiers import classifier_arguments, trained_classifier
+from maskexp.methods.erm import ERM
 from maskexp.methods.pretraining import Pretraining
+from maskexp.methods.stages import begin_with, common_arguments
 from maskexp.models.comet import COMETNetwork, DetectorKind, DetectorNorm, PredictorKind
 from maskexp.models.network import Network
 from maskexp.types import Batch, DataSpec, Prediction
@@ -174,7 +175,7 @@ class COMET(Method):
             self.configure_network(spec, None)
         if self.detector_checkpoint is not None or not self.begins_pretrained:
             return None
-        arguments = classifier_arguments(self) | {"backbone": self.detector_backbone}
+        arguments = common_arguments(self.hparams) | {"backbone": self.detector_backbone}
         return Pretraining("detector", "ERM", arguments, self.detector_epochs, "detector_checkpoint")
 
     def _check_gap(self, spec: DataSpec) -> None:
@@ -188,7 +189,10 @@ class COMET(Method):
 
     def _adopt(self) -> None:
         """Give the pre-trained classifier's weights and statistics to all parts that begin as it."""
-        trained = trained_classifier(self, "detector_checkpoint", "detector_backbone")
+        spec = cast(DataSpec, self.spec)
+        trained = begin_with(
+            self.detector_checkpoint, ERM, "detector", self, spec, backbone_argument="detector_backbone"
+        )
         for part in cast(COMETNetwork, self.network).begin_pretrained:
             part.load_state_dict(trained.network.state_dict())
 

@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from maskexp.methods.base import Method
-from maskexp.methods.classifiers import classifier_arguments, trained_classifier
+from maskexp.methods.erm import ERM
 from maskexp.methods.passes import over_split
 from maskexp.methods.pretraining import Pretraining
+from maskexp.methods.stages import begin_with, common_arguments
 from maskexp.methods.supervision import Supervision
 from maskexp.models import Classifier
 from maskexp.models.network import Network
@@ -115,7 +116,7 @@ class DFR(Method):
             self.configure_network(spec, None)
         if self.classifier_checkpoint is not None:
             return None
-        return Pretraining("classifier", "ERM", classifier_arguments(self), None, "classifier_checkpoint")
+        return Pretraining("classifier", "ERM", common_arguments(self.hparams), None, "classifier_checkpoint")
 
     def check_training(self, data: DataModule) -> None:
         """Refuse data without groups, or with a group that has no image to learn from."""
@@ -140,7 +141,7 @@ class DFR(Method):
         begins = pretrained and not self.is_built
         super().build(spec)
         if begins:
-            trained = trained_classifier(self, "classifier_checkpoint")
+            trained = begin_with(self.classifier_checkpoint, ERM, "classifier", self, spec)
             self.network.load_state_dict(trained.network.state_dict())
 
     # --- the last layer ------------------------------------------------------------------------------------------

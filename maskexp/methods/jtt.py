@@ -10,7 +10,7 @@ final network is trained from scratch on all images, those of the error set :mat
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from maskexp.methods.base import Method
-from maskexp.methods.classifiers import classifier_arguments, trained_classifier
+from maskexp.methods.erm import ERM
 from maskexp.methods.passes import over_split
 from maskexp.methods.pretraining import Pretraining
+from maskexp.methods.stages import begin_with, common_arguments
 from maskexp.models import Classifier
 from maskexp.models.network import Network
 from maskexp.types import Batch, DataModule, DataSpec, Prediction, attached_datamodule
@@ -85,7 +86,7 @@ class JTT(Method):
         """Return the training of the first network, unless it is given; its final epoch counts."""
         if self.identifier_checkpoint is not None:
             return None
-        epochs, arguments = self.identification_epochs, classifier_arguments(self)
+        epochs, arguments = self.identification_epochs, common_arguments(self.hparams)
         return Pretraining("identifier", "ERM", arguments, epochs, "identifier_checkpoint", selection="last")
 
     def configure_optimizers(self) -> Any:
@@ -101,7 +102,8 @@ class JTT(Method):
         Raises:
             ValueError: if there are none.
         """
-        first = trained_classifier(self, "identifier_checkpoint").to(self.trainer.strategy.root_device).eval()
+        first = begin_with(self.identifier_checkpoint, ERM, "identifier", self, cast(DataSpec, self.spec))
+        first = first.to(self.trainer.strategy.root_device).eval()
 
         @torch.no_grad()
         def wrong(images: Tensor, labels: Tensor) -> Tensor:

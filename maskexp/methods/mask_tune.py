@@ -22,10 +22,11 @@ from torch import Tensor
 from maskexp.attribution import attribution_map, require_maps
 from maskexp.methods.base import Method
 from maskexp.methods.checkpoint import read_checkpoint
-from maskexp.methods.classifiers import classifier_arguments, trained_classifier
+from maskexp.methods.erm import ERM
 from maskexp.methods.optimization import create_optimizer, regrouped, require_in_range
 from maskexp.methods.passes import over_split
 from maskexp.methods.pretraining import Pretraining
+from maskexp.methods.stages import begin_with, common_arguments
 from maskexp.models import Classifier
 from maskexp.models.network import Network
 from maskexp.types import Batch, DataModule, DataSpec, Prediction
@@ -91,7 +92,7 @@ class MaskTune(Method):
             require_maps(self.configure_network(spec, None), [self.heat_map])
         if self.classifier_checkpoint is not None:
             return None
-        return Pretraining("classifier", "ERM", classifier_arguments(self), None, "classifier_checkpoint")
+        return Pretraining("classifier", "ERM", common_arguments(self.hparams), None, "classifier_checkpoint")
 
     def build(self, spec: DataSpec, pretrained: bool = False) -> None:
         """Build the network; its first weights are the classifier's."""
@@ -104,7 +105,7 @@ class MaskTune(Method):
         # Otherwise a checkpoint has brought weights and maps, and an optimiser's state of its own follows.
         begins = self.hides is None
         if self.hides is None:
-            trained = trained_classifier(self, "classifier_checkpoint")
+            trained = begin_with(self.classifier_checkpoint, ERM, "classifier", self, cast(DataSpec, self.spec))
             self.network.load_state_dict(trained.network.state_dict())
             self.hides = self._most_attended()
         now = self._parameter_groups()

@@ -17,7 +17,13 @@ M = TypeVar("M", bound=Method)
 
 
 def begin_with(
-    checkpoint: str | None, kind: type[M], role: str, owner: Method, spec: DataSpec, argument: str | None = None
+    checkpoint: str | None,
+    kind: type[M],
+    role: str,
+    owner: Method,
+    spec: DataSpec,
+    argument: str | None = None,
+    backbone_argument: str = "backbone",
 ) -> M:
     """Return the trained method that another one begins with.
 
@@ -25,9 +31,10 @@ def begin_with(
         checkpoint: its path; None where the user gave none and nothing has trained it.
         kind: what it has to be.
         role: what it is to the owner, e.g. ``classifier``.
-        owner: the method that begins with it, whose ``backbone`` it has to have.
+        owner: the method that begins with it.
         spec: the owner's data.
         argument: of the owner that takes the path; ``<role>_checkpoint`` if None.
+        backbone_argument: of the owner that says which backbone it has to have.
 
     Raises:
         ValueError: if there is no checkpoint.
@@ -47,10 +54,11 @@ def begin_with(
         )
     if trained.spec is not None:
         check_classes(trained.spec, spec)
-    if trained.backbone != owner.backbone:
+    backbone = getattr(owner, backbone_argument)
+    if trained.backbone != backbone:
         raise CheckpointError(
-            f"{checkpoint} holds a {trained.backbone}, but the {role} of {name} is a {owner.backbone}; give "
-            f"--model.backbone {trained.backbone}"
+            f"{checkpoint} holds a {trained.backbone}, but the {role} of {name} is a {backbone}; give "
+            f"--model.{backbone_argument} {trained.backbone}"
         )
     return trained
 

@@ -253,7 +253,7 @@ def test_a_detector_that_is_no_classifier_or_another_one(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     outcome = maskexp("fit", *COMET, f"--model.detector_checkpoint={trained.checkpoints / 'best.ckpt'}")
-    assert outcome.complaint.endswith("holds the method AIM; a detector is an ERM")
+    assert outcome.complaint.endswith("holds the method AIM; COMET needs a detector of ERM")
     (detector,) = detectors(finished)
     given = f"--model.detector_checkpoint={detector.checkpoints / 'best.ckpt'}"
     outcome = maskexp("fit", *COMET, given, "--model.backbone=small_convnet")

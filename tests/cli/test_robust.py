@@ -161,7 +161,7 @@ def test_a_classifier_of_another_method_is_refused(trained: RunDirectory, tmp_pa
     given = f"--model.classifier_checkpoint={trained.checkpoints / 'best.ckpt'}"
     outcome = maskexp("fit", "--model=DFR", *SMALL, given, "--run_dir", tmp_path / "r")
     assert outcome.code == 1
-    assert outcome.complaint.strip().endswith("holds the method AIM; a classifier is an ERM")
+    assert outcome.complaint.strip().endswith("holds the method AIM; DFR needs a classifier of ERM")
 
 
 MIX = '{"mix": {"class_path": "torchvision.transforms.v2.MixUp", "init_args": {"num_classes": 2}}}'

@@ -350,12 +350,12 @@ def test_a_detector_is_needed(birds: SyntheticBirds, trainer: Callable[..., Trai
 def test_a_checkpoint_that_does_not_fit_is_refused(
     detector: str, birds: SyntheticBirds, trainer: Callable[..., Trainer], tmp_path: Any
 ) -> None:
-    with pytest.raises(ValueError, match="holds a small_convnet, but the detector is a test_resnet"):
+    with pytest.raises(ValueError, match="holds a small_convnet, but the detector of COMET is a test_resnet"):
         trainer().fit(COMET(**SMALL, detector_backbone="test_resnet", detector_checkpoint=detector), birds)
     run = trainer()
     run.fit(COMET(**SMALL, detector="none"), birds)
     run.save_checkpoint(tmp_path / "comet.ckpt")
-    with pytest.raises(ValueError, match="holds the method COMET; a detector is an ERM"):
+    with pytest.raises(ValueError, match="holds the method COMET; COMET needs a detector of ERM"):
         trainer().fit(COMET(**SMALL, detector_checkpoint=str(tmp_path / "comet.ckpt")), birds)
 
 
