@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from maskexp.attribution.forward import logits_of
 from maskexp.suggestions import did_you_mean
+from maskexp.types import Prediction
 
 __all__ = ["SpatialFeatures", "check_layer", "find_layer"]
 
@@ -23,7 +24,8 @@ class SpatialFeatures:
         network: the classifier, in evaluation mode.
         images: ``(B, C, H, W)`` as the network takes them.
         features: ``Prediction.features`` of the images; computed if None. Not used with a layer.
-        layer: name of a layer, or its unambiguous end; None for the features that the network itself returns.
+        layer: name of a layer, or its unambiguous end; None for the features that the network itself returns, or, of a
+            bare network of timm, those that its ``forward_head`` takes.
 
     Attributes:
         values: the features as the network lays them out, without a gradient.
@@ -33,19 +35,23 @@ class SpatialFeatures:
     """
 
     def __init__(self, network: Any, images: Tensor, features: Tensor | None, layer: str | None) -> None:
-        self.network, self.images = network, images
+        check_layer(network, layer)
+        self.network, self.images = (
+            _TimmNetwork(network) if layer is None and _is_bare_timm(network) else network,
+            images,
+        )
+        self.title = type(network).__name__
         self.layer = find_layer(network, layer) if layer is not None else None
         self.name = layer
         if layer is not None:
             self.values = self._output()
         else:
-            check_layer(network)
             if features is None:
                 with torch.no_grad():
-                    features = network(images).features
+                    features = self.network(images).features
             if features is None:
                 raise ValueError(
-                    f"{type(network).__name__} returns no last spatial features, from which maps like Grad-CAM are "
+                    f"{self.title} returns no last spatial features, from which maps like Grad-CAM are "
                     "computed; name a layer, e.g. grad_cam:layer=NAME, or choose a map that asks for none, such as rise"
                 )
             self.values = features.detach()
@@ -108,7 +114,7 @@ class SpatialFeatures:
         return found[-1].detach().clone()
 
     def _check_map(self) -> None:
-        where = f"the layer {self.name!r}" if self.layer is not None else type(self.network).__name__
+        where = f"the layer {self.name!r}" if self.layer is not None else self.title
         try:
             shape = tuple(self.as_map(self.values).shape) if self.values.ndim > 2 else ()
         except (RuntimeError, ValueError, AttributeError):
@@ -116,8 +122,41 @@ class SpatialFeatures:
         if len(shape) != 4 or self.values.shape[0] != self.images.shape[0]:
             raise ValueError(
                 f"{where} returns features {tuple(self.values.shape)} that are no map (B, C, h, w); choose a layer "
-                "before the pooling"
+                "before the pooling, or build the network as maskexp.models.Classifier"
             )
+
+
+class _TimmNetwork:
+    """A bare network of timm as one that says which spatial features its head sees.
+
+    Its images are normalised already. Tokens are left as they are, and refused as no map: which of them are positions,
+    and which layer explains them, is what :class:`maskexp.models.Classifier` knows.
+    """
+
+    def __init__(self, network: Any) -> None:
+        self.network = network
+        self.channels_last = str(getattr(network, "output_fmt", "NCHW")).endswith("NHWC")
+
+    def __call__(self, images: Tensor) -> Prediction:
+        features: Tensor = self.network.forward_features(images)
+        return Prediction(logits=self.network.forward_head(features), features=features)
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Return the logits for features."""
+        logits: Tensor = self.network.forward_head(features)
+        return logits
+
+    def as_map(self, features: Tensor) -> Tensor:
+        """Lay features out as ``(B, C, h, w)``."""
+        return features.permute(0, 3, 1, 2) if self.channels_last else features
+
+
+def _says_its_features(network: Any) -> bool:
+    return hasattr(network, "classify") and hasattr(network, "as_map")
+
+
+def _is_bare_timm(network: Any) -> bool:
+    return not _says_its_features(network) and hasattr(network, "forward_features") and hasattr(network, "forward_head")
 
 
 def find_layer(network: Any, name: str) -> nn.Module:
@@ -150,7 +189,7 @@ def check_layer(network: Any, layer: str | None = None, **_: Any) -> None:
     """
     if layer is not None:
         find_layer(network, layer)
-    elif not (hasattr(network, "classify") and hasattr(network, "as_map")):
+    elif not (_says_its_features(network) or _is_bare_timm(network)):
         raise ValueError(
             f"{type(network).__name__} does not say which spatial features its head sees; name a layer, e.g. "
             "grad_cam:layer=NAME, or build it as maskexp.models.Classifier"

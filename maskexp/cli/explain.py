@@ -1,6 +1,6 @@
 """``maskexp explain MODEL IMAGE...``: what a trained model decides about any image, and from which part of it.
 
-An exported model is run without torch, so that what needs it is imported for a checkpoint alone.
+An exported model is run without torch, so that what needs it is imported for checkpoints and networks of timm alone.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ OWN = "own"
 """Name of the method's own map."""
 ONNX = ("maskexp.export.onnx_model", "OnnxModel")
 CHECKPOINT = ("maskexp.cli.explain_checkpoint", "CheckpointExplainer")
+TIMM = ("maskexp.cli.explain_timm", "TimmExplainer")
 
 
 def run(verb: str, args: Sequence[str]) -> int:
     """Explain images one after the other."""
     options = _parser(verb, with_names="--help" in args or "-h" in args).parse_args(args)
-    model = _opened(options.model)
+    model = _opened(options.model, options.weights)
     model.choose(options.map)
     out = Path(options.out)
     for path, name in zip(options.images, _names(options.images), strict=True):
@@ -53,30 +54,54 @@ def _parser(verb: str, with_names: bool) -> argparse.ArgumentParser:
         "attribution (for a network with masks, the mask), and <name>_overlay.png, the image with the rest darkened. A "
         "map that is chosen by --map is written to <name>_<map>.png and <name>_<map>_overlay.png.",
     )
-    parser.add_argument("model", metavar="MODEL", help="checkpoint of a trained model, or a model.onnx from its export")
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        help="checkpoint of a trained model, a model.onnx from its export, or, "
+        "with --weights, the name of a network of timm",
+    )
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="image files")
+    parser.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="weights of a network of timm, with its head: a .safetensors file or a PyTorch state dictionary with "
+        "timm's names, or timm for those of its hub; images are prepared as timm's configuration of the network has it",
+    )
     parser.add_argument("--out", default="explanations", help="folder of the images (default: %(default)s)")
     parser.add_argument(
         "--map",
         metavar="MAP",
         action="append",
         default=[],
-        help=f"explain the predicted class by this map; may be given again (default: {OWN}): "
+        help=f"explain the predicted class by this map; may be given again (default: {OWN}, of a network of "
+        f"timm grad_cam): "
         f"{', '.join((OWN, *names))}; settings stand behind the name, as in rise:masks=4000:hiding=layer",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object per image, with all logits")
     return parser
 
 
-def _opened(path: str) -> Explainer:
+def _opened(path: str, weights: str | None) -> Explainer:
     suffix = Path(path).suffix
+    if weights is not None:
+        if Path(path).is_file():
+            raise CommandError(f"{path} is a file, which holds its own weights; leave --weights out, or name a network")
+        return _created(TIMM, path, weights)
+    if not Path(path).exists():
+        raise FileNotFoundError(
+            f"there is no file {path!r}; a network of timm goes by its name and --weights FILE (or --weights timm)"
+        )
     if suffix == ".pt2":
         raise CommandError(
             f"{path} is a program of torch.export, for torch.export.load; explain the checkpoint, or a model.onnx that "
             "maskexp export wrote"
         )
-    module, name = ONNX if suffix == ".onnx" else CHECKPOINT
-    opened: Explainer = getattr(importlib.import_module(module), name)(path)
+    return _created(ONNX if suffix == ".onnx" else CHECKPOINT, path)
+
+
+def _created(where: tuple[str, str], *arguments: str) -> Explainer:
+    module, name = where
+    opened: Explainer = getattr(importlib.import_module(module), name)(*arguments)
     return opened
 
 

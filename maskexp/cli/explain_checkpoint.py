@@ -20,9 +20,10 @@ from maskexp.data.transforms.stored import eval_transform
 from maskexp.export.explanation import Explanation, NamedMap
 from maskexp.methods import load_method
 from maskexp.methods.checkpoint import data_spec, read_checkpoint
-from maskexp.types import OWN
+from maskexp.models.network import Network
+from maskexp.types import OWN, Prediction
 
-__all__ = ["CheckpointExplainer", "evaluation_pipeline", "prepare_image"]
+__all__ = ["CheckpointExplainer", "chosen_maps", "evaluation_pipeline", "explanation_by", "prepare_image"]
 
 
 class CheckpointExplainer:
@@ -53,23 +54,45 @@ class CheckpointExplainer:
         Raises:
             ValueError: if one is unknown, or the network cannot be explained by it.
         """
-        given = [name.strip() for text in maps for name in text.strip("[] ").split(",")]
-        self.maps = validated_maps(given or [OWN])
+        self.maps = chosen_maps(maps, OWN)
         require_maps(self.method.network, self.maps)
 
     def explain(self, path: Path) -> Explanation:
         """Return what the model says about an image file, resized and cropped as in evaluation."""
         image = prepare_image(path, self.pipeline)
         pixels = image[None].float() / 255
-        with torch.no_grad(), report_progress(ProgressNotes()):
+        with torch.no_grad():
             prediction = self.method.explain(pixels)
-            add_attributions(prediction, self.method.network, pixels, maps=self.maps)
-        maps = []
-        for name in self.maps:
-            found = prediction.attribution_at((image.shape[-2], image.shape[-1]), name)
-            if found is not None:
-                maps.append(NamedMap(name, map_title(name), found[0, 0].numpy()))
-        return Explanation(image.permute(1, 2, 0).numpy(), prediction.logits[0].float().numpy(), tuple(maps))
+        return explanation_by(self.maps, self.method.network, prediction, image)
+
+
+def chosen_maps(given: Sequence[str], otherwise: str) -> tuple[str, ...]:
+    """Return names of maps that were given one by one or as lists, or another where none was.
+
+    Raises:
+        ValueError: if one is unknown.
+    """
+    names = [name.strip() for text in given for name in text.strip("[] ").split(",")]
+    return validated_maps(names or [otherwise])
+
+
+def explanation_by(maps: Sequence[str], network: Network, prediction: Prediction, image: Tensor) -> Explanation:
+    """Return what a network says about an image, with maps of the predicted class.
+
+    Args:
+        maps: names.
+        network: in evaluation mode.
+        prediction: of the image, which lacks none but post-hoc maps.
+        image: uint8 ``(3, H, W)``.
+    """
+    with torch.no_grad(), report_progress(ProgressNotes()):
+        add_attributions(prediction, network, image[None].float() / 255, maps=maps)
+    found = []
+    for name in maps:
+        values = prediction.attribution_at((image.shape[-2], image.shape[-1]), name)
+        if values is not None:
+            found.append(NamedMap(name, map_title(name), values[0, 0].numpy()))
+    return Explanation(image.permute(1, 2, 0).numpy(), prediction.logits[0].float().numpy(), tuple(found))
 
 
 def evaluation_pipeline(checkpoint: dict[str, Any]) -> Pipeline:

@@ -25,6 +25,16 @@ def describe(method: str, spec: DataSpec) -> dict[str, Any]:
     return {_ENTRY: {"method": method, "version": __version__, "data_spec": spec.to_dict()}}
 
 
+def is_checkpoint(path: str | os.PathLike[str]) -> bool:
+    """Return whether a PyTorch file was written by maskexp, whole or damaged.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no PyTorch file that can be read safely.
+    """
+    return _ENTRY in load_tensors(path)
+
+
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a checkpoint without running code that it may hold.
 

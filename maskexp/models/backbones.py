@@ -6,15 +6,17 @@ normalises them with the statistics of its own weights.
 
 from __future__ import annotations
 
+import textwrap
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import safetensors
 import safetensors.torch
 import timm
 import torch
+from timm.data.config import resolve_model_data_config
 from timm.models import PretrainedCfg
 from torch import Tensor, nn
 
@@ -24,6 +26,8 @@ from maskexp.suggestions import did_you_mean
 
 SIZES = (8, 16, *range(32, 513, 32))
 """Sides of images that a message proposes where others do not pass through a network."""
+REASON = 300
+"""Characters of torch's list of tensors that do not fit which a message repeats."""
 HUB = "timm"
 """The value of ``weights`` that asks for timm's default pretrained weights of the network."""
 
@@ -48,14 +52,7 @@ def create_timm(name: str, weights: str | None, image_size: tuple[int, int], **o
             shape differs, or less than half of the network's weights are in it.
         FileNotFoundError: if ``weights`` is a path to no file.
     """
-    if not isinstance(name, str):
-        raise ValueError(f"a backbone is named by a text, not by {name!r}")
-    base, adapt = _VARIANTS.get(name, (name, None))
-    if not timm.is_model(base):
-        hint = did_you_mean(base, [*timm.list_models(), *_VARIANTS], "timm.list_models() names them all")
-        if timm.is_model(base.removeprefix("timm/")):
-            hint = f"drop timm/: {base.removeprefix('timm/')}"
-        raise ValueError(f"timm has no network called {name!r}; {hint}")
+    base, adapt = _of_timm(name)
     config = timm.get_pretrained_cfg(base)
     if config is not None and config.fixed_input_size:
         options["img_size"] = image_size
@@ -76,12 +73,74 @@ def create_timm(name: str, weights: str | None, image_size: tuple[int, int], **o
     except RuntimeError as error:
         if weights is None or "state_dict" not in str(error):
             raise
-        raise ValueError(f"the weights {weights!r} do not fit the network {name!r}: {error}") from error
+        reason = textwrap.shorten(str(error), REASON, placeholder=" …")
+        raise ValueError(f"the weights {weights!r} do not fit the network {name!r}: {reason}") from error
     if state is not None:
         _check_arrived(network, state, f"the network {name!r} came from {weights!r}")
     if adapt is not None:
         adapt(network)
     return network
+
+
+def _of_timm(name: str) -> tuple[str, Callable[[nn.Module], None] | None]:
+    """Return timm's own name of a network, and what makes one of our variants of it.
+
+    Raises:
+        ValueError: if there is no such network.
+    """
+    if not isinstance(name, str):
+        raise ValueError(f"a backbone is named by a text, not by {name!r}")
+    base, adapt = _VARIANTS.get(name, (name, None))
+    if not timm.is_model(base):
+        hint = did_you_mean(base, [*timm.list_models(), *_VARIANTS], "timm.list_models() names them all")
+        if timm.is_model(base.removeprefix("timm/")):
+            hint = f"drop timm/: {base.removeprefix('timm/')}"
+        raise ValueError(f"timm has no network called {name!r}; {hint}")
+    return base, adapt
+
+
+def published_preprocessing(name: str) -> dict[str, Any]:
+    """Return how timm prepares images for a network, as :func:`timm.data.create_transform` takes it.
+
+    Args:
+        name: of the network.
+
+    Returns:
+        ``input_size`` (3, H, W), ``interpolation``, ``mean``, ``std``, ``crop_pct`` and ``crop_mode``.
+
+    Raises:
+        ValueError: if there is no such network.
+    """
+    base, _ = _of_timm(name)
+    with torch.device("meta"):
+        found: dict[str, Any] = resolve_model_data_config(timm.create_model(base))  # type: ignore[no-untyped-call]
+    return found
+
+
+def head_classes(name: str, weights: str) -> int:
+    """Return for how many classes the head of a network's weights is.
+
+    Args:
+        name: of the network.
+        weights: ``timm`` or a file, see :func:`create_timm`.
+
+    Raises:
+        ValueError: if there is no such network, or the file has no head, or cannot be read.
+        FileNotFoundError: if ``weights`` is a path to no file.
+    """
+    base, _ = _of_timm(name)
+    config = timm.get_pretrained_cfg(base)
+    if weights == HUB:
+        with torch.device("meta"):
+            return int(cast(Any, timm.create_model(base)).num_classes)
+    classes = _classes(read_state_dict(weights, name), config)
+    if classes is None:
+        layer = config.classifier if config is not None else None
+        raise ValueError(
+            f"the weights {weights!r} have no head for the network {name!r} ({layer}.weight), so that they classify "
+            "nothing; give weights with one"
+        )
+    return classes
 
 
 def _check_image_size(base: str, name: str, image_size: tuple[int, int], options: Mapping[str, Any]) -> None:

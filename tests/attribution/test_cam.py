@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import pytorch_grad_cam
+import timm
 import torch
 import torch.nn.functional as F
 import torchcam.methods
@@ -266,8 +267,26 @@ def test_any_module_that_returns_logits_is_explained_at_a_layer() -> None:
     for name in ("grad_cam", "score_cam", "ablation_cam"):
         found = attribution_map(f"{name}:layer=layer4")(plain, normalized, target)
         torch.testing.assert_close(found, attribution_map(name)(network, images, target), atol=1e-4, rtol=1e-3)
-    with pytest.raises(ValueError, match=r"ResNet does not say which spatial features.*grad_cam:layer=NAME"):
-        grad_cam(plain, normalized, target)
+    with pytest.raises(ValueError, match=r"Sequential does not say which spatial features.*grad_cam:layer=NAME"):
+        grad_cam(nn.Sequential(plain), normalized, target)
+
+
+@pytest.mark.parametrize("architecture", ["test_resnet", "swin_tiny_patch4_window7_224"])
+def test_a_bare_network_of_timm_has_the_maps_of_the_classifier_around_it(architecture: str) -> None:
+    torch.manual_seed(0)
+    network = Classifier(architecture, num_classes=4, weights=None, image_size=(64, 64)).eval()
+    images, target = torch.rand(2, 3, 64, 64), torch.tensor([0, 1])
+    normalized = network.normalize(images)
+    for name in ("cam", "grad_cam", "layer_cam", "ablation_cam", "rise:masks=9", "occlusion:window=32:stride=32"):
+        found = attribution_map(name)(network.network, normalized, target)
+        expected = attribution_map(name)(network, images, target)
+        torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
+
+
+def test_tokens_of_a_bare_transformer_are_refused_as_no_map() -> None:
+    network = timm.create_model("test_vit", img_size=64).eval()
+    with pytest.raises(ValueError, match=r"VisionTransformer returns features \(1, 17, 64\) that are no map"):
+        grad_cam(network, torch.rand(1, 3, 64, 64), torch.tensor([0]))
 
 
 @pytest.mark.parametrize("name", ["test_vit", "test_convnext", "swin_tiny_patch4_window7_224"])
