@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from maskexp.process import (
     defer_interruption,
     exit_code,
     interruptible,
+    keep_freed_memory,
     listen,
     stop_signal,
 )
@@ -118,3 +120,38 @@ def test_a_signal_during_imports_does_not_kill(tmp_path: Path, number: int, code
     assert process.returncode == code, err
     assert err.strip().endswith("start the same command again")
     assert not (tmp_path / "run").exists()
+
+
+FAULTS = """
+import resource, sys, torch
+from maskexp.process import keep_freed_memory
+torch.set_num_threads(1)
+if sys.argv[1] == "kept":
+    keep_freed_memory()
+for _ in range(5):
+    torch.ones(2**24)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    torch.ones(2**24)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has the choice")
+def test_freed_memory_is_used_again_unless_the_user_chose_otherwise() -> None:
+    faults = {}
+    for name, how, more in (
+        ("left", "left", {}),
+        ("kept", "kept", {}),
+        ("chosen", "kept", {"MALLOC_MMAP_MAX_": "65536"}),
+    ):
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(("MALLOC_", "LD_PRELOAD"))}
+        command = [sys.executable, "-c", FAULTS, how]
+        faults[name] = int(subprocess.check_output(command, env=environment | more, text=True))
+    assert faults["kept"] < faults["left"] / 10
+    assert faults["chosen"] > faults["left"] / 2
+
+
+def test_where_the_c_library_has_no_such_choice_nothing_happens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ctypes.CDLL", lambda name: object())
+    keep_freed_memory()

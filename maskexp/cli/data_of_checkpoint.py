@@ -21,6 +21,7 @@ from maskexp.cli.parser_errors import explain_parser_error
 from maskexp.cli.spellings import completed_classes, plain_spellings, with_whole_numbers
 from maskexp.cli.trust import trusted
 from maskexp.data import ImageDataModule
+from maskexp.process import keep_freed_memory
 
 __all__ = ["data_of_checkpoint", "device_called"]
 
@@ -79,11 +80,11 @@ def device_called(name: str | None) -> torch.device:
     Raises:
         CommandError: if there is no such device here.
     """
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(name)
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise CommandError(f"--device {name} cannot be used here; give cpu, or leave it out") from error
+    if device.type == "cpu":
+        keep_freed_memory()
     return device

@@ -57,7 +57,14 @@ from maskexp.data import ImageDataModule
 from maskexp.evaluation import Chart, Evaluation, Fidelity, Localization, StandardMetrics
 from maskexp.files import DiskFullError, names_full_disk
 from maskexp.methods import Method
-from maskexp.process import RESTART, Interruption, defer_interruption, first_process, interruptible
+from maskexp.process import (
+    RESTART,
+    Interruption,
+    defer_interruption,
+    first_process,
+    interruptible,
+    keep_freed_memory,
+)
 from maskexp.results import RunDirectory, RunRecorder, print_summary, write_charts, write_table
 from maskexp.studies.study import is_study
 from maskexp.studies.sweep import VALIDATIONS
@@ -190,7 +197,10 @@ class TrainingCLI(AdaptedCLI):
             "--run_dir", type=str | None, default=None, help="Directory of the run (default: a new one under runs/)."
         )
         parser.add_argument(
-            "--test_after_fit", type=bool, default=True, help="Validate and test the selected checkpoint after fit."
+            "--test_after_fit",
+            type=bool,
+            default=True,
+            help="Test the selected checkpoint after fit, beside validating it.",
         )
         parser.add_argument(
             "--evaluations",
@@ -318,7 +328,10 @@ class TrainingCLI(AdaptedCLI):
         settings["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), WholeFileCheckpointIO()]
         settings["logger"] = with_csv_log(settings["logger"], self.directory)
         settings["default_root_dir"] = settings["default_root_dir"] or str(self.directory)
-        return self.make_trainer(settings, self._callbacks())
+        trainer = self.make_trainer(settings, self._callbacks())
+        if trainer.strategy.root_device.type == "cpu":
+            keep_freed_memory()
+        return trainer
 
     def _callbacks(self) -> list[Callback]:
         # First: what cannot be evaluated is refused before anything is recorded.
@@ -443,8 +456,8 @@ class TrainingCLI(AdaptedCLI):
                 f"no epoch was validated, so no checkpoint was selected by {self.keeper.rule}{last}; train longer, "
                 "validate more often, or select by --selection.metric last"
             )
-        if self.settings.test_after_fit:
-            self._summarize(self._measure(("validate", "test"), self.keeper.best), self.keeper.best)
+        stages = ("validate", "test") if self.settings.test_after_fit else ("validate",)
+        self._summarize(self._measure(stages, self.keeper.best), self.keeper.best)
         defer_interruption()
         if self.complete:
             self.recorder.finish()

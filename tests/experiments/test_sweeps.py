@@ -60,12 +60,13 @@ def sample(sweep: Sweep) -> dict[str, Any]:
     return {**sweep.fixed, **drawn}
 
 
-@pytest.mark.parametrize("name", SWEEPS)
+@pytest.mark.parametrize(
+    "path", sorted(EXPERIMENTS.rglob("sweeps/*.yaml")), ids=lambda path: f"{path.parts[-3]}/{path.stem}"
+)
 def test_every_key_of_a_shipped_sweep_is_one_that_its_method_has(
-    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(EXPERIMENTS.parent)
-    path = EXPERIMENTS / "sweeps" / f"{name}.yaml"
     sweep, content = read_sweep(path), yaml.safe_load(path.read_text())
     values = sample(sweep)
     argv = agent_command(content, values, tmp_path)
@@ -76,7 +77,7 @@ def test_every_key_of_a_shipped_sweep_is_one_that_its_method_has(
             assert found(configuration, key)["class_path"].endswith("WandbLogger")
         else:
             assert found(configuration, key) == pytest.approx(value)
-    assert configuration["model"]["class_path"].lower().endswith(f".{name.replace('_', '')}")
+    assert configuration["model"]["class_path"].lower().endswith(f".{path.stem.replace('_', '')}")
 
 
 def test_there_is_a_sweep_for_every_method_that_is_trained() -> None:
