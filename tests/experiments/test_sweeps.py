@@ -13,6 +13,7 @@ import pytest
 import yaml
 from wandb.sdk.launch.sweeps import utils as agent_arguments
 
+import maskexp.methods
 from maskexp.cli.main import main
 from maskexp.studies.sweep import Choice, Sweep, read_sweep
 from tests.cli.conftest import SMALL
@@ -81,7 +82,19 @@ def test_every_key_of_a_shipped_sweep_is_one_that_its_method_has(
 
 
 def test_there_is_a_sweep_for_every_method_that_is_trained() -> None:
-    assert set(SWEEPS) == {"aim", "bottom_up", "cad", "comet", "dynconv", "erm"}
+    masks = {"aim", "bottom_up", "cad", "comet", "dynconv", "bcos", "realx", "rbaem", "rt_saliency", "diet"}
+    assert set(SWEEPS) == masks | {"erm", "group_dro", "jtt", "dfr", "mask_tune"}
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_both_ends_of_every_range_are_values_that_the_method_takes(name: str) -> None:
+    sweep = read_sweep(EXPERIMENTS / "sweeps" / f"{name}.yaml")
+    methods = {each.lower(): getattr(maskexp.methods, each) for each in maskexp.methods.__all__}
+    method = methods[name.replace("_", "")]
+    ends = {key: d.values if isinstance(d, Choice) else (d.low, d.high) for key, d in sweep.space.items()}
+    for key, values in ends.items():
+        for value in values:
+            assert method(**{key.removeprefix("model."): value}).hparams[key.removeprefix("model.")] == value
 
 
 @pytest.mark.parametrize(
@@ -181,10 +194,12 @@ TINY = {
     "comet": ["--model.selector=small_convnet", "--model.selector_stride=4", "--model.detector_epochs=1"],
 }
 """What makes the network of a shipped sweep small; the others take any timm network."""
+DRIVEN = ("aim", "bottom_up", "cad", "comet", "dynconv", "erm", "jtt")
+"""Sweeps that the agent runs, of those of the later methods one that trains another network first."""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SWEEPS)
+@pytest.mark.parametrize("name", DRIVEN)
 def test_wandbs_agent_runs_a_shipped_sweep_and_the_run_keeps_the_agents_id(name: str, tmp_path: Path) -> None:
     """The agent's loop is wandb's own; its three calls to the server are answered here."""
     path = EXPERIMENTS / "sweeps" / f"{name}.yaml"
