@@ -175,7 +175,7 @@ class DFR(Method):
         """Return what the last layer sees of each image of a split, with labels and groups."""
         layer, network = _last_layer(self.network), self.network
 
-        def seen(images: Tensor, _: Tensor) -> Tensor:
+        def seen(images: Tensor, _: Tensor, __: Tensor) -> Tensor:
             caught: list[Tensor] = []
             hook = layer.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
             try:

@@ -106,7 +106,7 @@ class JTT(Method):
         first = first.to(self.trainer.strategy.root_device).eval()
 
         @torch.no_grad()
-        def wrong(images: Tensor, labels: Tensor) -> Tensor:
+        def wrong(images: Tensor, labels: Tensor, __: Tensor) -> Tensor:
             prediction: Prediction = first(images)
             return prediction.logits.argmax(dim=1) != labels
 

@@ -15,7 +15,7 @@ from maskexp.types import required_datamodule
 __all__ = ["over_split"]
 
 
-def over_split(trainer: Trainer, split: str, who: str, compute: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+def over_split(trainer: Trainer, split: str, who: str, compute: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
     """Return what ``compute`` says of each image of a split, in the order of its rows, the same on all ranks.
 
     Each rank looks at its share of the images, as evaluation sees them.
@@ -24,8 +24,8 @@ def over_split(trainer: Trainer, split: str, who: str, compute: Callable[[Tensor
         trainer: of a method with a datamodule.
         split: ``train``, ``val`` or any other.
         who: what needs the pass, for messages.
-        compute: of images ``(B, 3, H, W)`` in [0, 1] and labels ``(B,)``, on the device of the trainer; returns
-            ``(B, …)``.
+        compute: of images ``(B, 3, H, W)`` in [0, 1] and labels ``(B,)``, on the device of the trainer, and rows
+            ``(B,)`` on the CPU; returns ``(B, …)``.
 
     Returns:
         ``(N, …)`` on the CPU.
@@ -43,7 +43,7 @@ def over_split(trainer: Trainer, split: str, who: str, compute: Callable[[Tensor
     for batch in data.evaluation_loader(split):
         images = batch["image"].to(device).to(torch.float32) / 255
         rows.append(batch["index"].clone())
-        found.append(compute(images, batch["label"].to(device)).cpu())
+        found.append(compute(images, batch["label"].to(device), batch["index"]).cpu())
     shares: list[Any] = [(torch.cat(rows), torch.cat(found))]
     if dist.is_available() and dist.is_initialized():
         shares = [None] * dist.get_world_size()

@@ -180,7 +180,7 @@ def _first_pixels(rank: int, world_size: int, size: int) -> torch.Tensor:
     strategy = SimpleNamespace(root_device=torch.device("cpu"))
     run: Any = SimpleNamespace(global_rank=rank, world_size=world_size, datamodule=data, strategy=strategy)
     data.trainer = run
-    return over_split(run, "val", "the test", lambda images, labels: images[:, :, 0, 0])
+    return over_split(run, "val", "the test", lambda images, labels, rows: images[:, :, 0, 0])
 
 
 @pytest.mark.slow

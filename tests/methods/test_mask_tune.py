@@ -144,3 +144,85 @@ def test_loaders_of_whole_images_and_unknown_maps_are_refused(erm: Path) -> None
         MaskTune(**SMALL, heat_map="xgradcam")
     with pytest.raises(ValueError, match="finetuning_epochs is 0"):
         MaskTune(**SMALL, finetuning_epochs=0)
+
+
+# --- further rounds --------------------------------------------------------------------------------------------------
+
+
+class Recording(MaskTune):
+    """Remembers the images of each epoch, and the heat maps and weights at its start."""
+
+    def on_train_epoch_start(self) -> None:
+        super().on_train_epoch_start()
+        assert self.hides is not None
+        self.maps = [*getattr(self, "maps", []), self.hides.heat_maps.clone()]
+        states = {name: value.clone() for name, value in self.network.state_dict().items()}
+        self.states = [*getattr(self, "states", []), states]
+        self.seen: list[dict[int, torch.Tensor]] = [*getattr(self, "seen", []), {}]
+
+    def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+        self.seen[-1] |= dict(zip(batch["index"].tolist(), batch["image"].clone(), strict=True))
+        return super().training_step(batch, batch_idx)
+
+
+def still_birds(num_workers: int = 0) -> SyntheticBirds:
+    sizes = {"image_size": 64, "train_size": 16, "val_size": 8, "test_size": 8, "batch_size": 8}
+    return SyntheticBirds(**sizes, num_workers=num_workers, train_transform=_transform(crop_scale=None, flip=0.0))
+
+
+@pytest.mark.parametrize(("accumulate", "workers"), [(False, 0), (True, 0), (True, 1)])
+def test_a_further_round_hides_what_the_tuned_classifier_looks_at(
+    erm: Path, trainer: Callable[..., Trainer], accumulate: bool, workers: int
+) -> None:
+    data = still_birds(workers)
+    method = Recording(
+        **SMALL, classifier_checkpoint=str(erm), iterations=2, accumulate=accumulate, deviations=1.0, lr=0.01
+    )
+    run = trainer()
+    run.fit(method, data)
+    assert run.current_epoch == 2
+    whole = data.fetch("train", list(range(16)))["image"]
+    network = load_method(erm).network
+    hidden: list[torch.Tensor] = []
+    for epoch in range(2):
+        if epoch:
+            network.load_state_dict(method.states[1])
+        looked_at = whole.masked_fill(hidden[0][:, None], 0) if accumulate and epoch else whole
+        with torch.no_grad():
+            prediction = network.eval()(looked_at)
+        heat = attribution_map("xgrad_cam")(network, looked_at, prediction.logits.argmax(dim=1), prediction.features)
+        hidden.append(most_attended(heat, (64, 64), 1.0))
+    assert not torch.equal(hidden[0], hidden[1])
+    if accumulate:
+        hidden[1] = hidden[0] | hidden[1]
+    for epoch, expected in enumerate(hidden):
+        for row, image in method.seen[epoch].items():
+            torch.testing.assert_close(image, whole[row].masked_fill(expected[row], 0))
+
+
+def test_a_training_that_goes_on_between_two_rounds_ends_with_the_same_weights(
+    erm: Path, trainer: Callable[..., Trainer], tmp_path: Path
+) -> None:
+    arguments: dict[str, Any] = {**SMALL, "classifier_checkpoint": str(erm), "iterations": 3, "accumulate": True}
+    torch.manual_seed(1)
+    whole = Recording(**arguments)
+    trainer().fit(whole, still_birds())
+    torch.manual_seed(1)
+    first, run = Recording(**arguments), trainer(limit_val_batches=0)
+    first.on_train_epoch_end = lambda: setattr(run, "should_stop", True)  # type: ignore[method-assign]
+    run.fit(first, still_birds())
+    assert run.current_epoch == 1
+    run.save_checkpoint(tmp_path / "a.ckpt")
+    rest = Recording(**{**arguments, "classifier_checkpoint": str(tmp_path / "gone.ckpt")})
+    trainer().fit(rest, still_birds(), ckpt_path=tmp_path / "a.ckpt", weights_only=True)
+    assert len(rest.maps) == 2
+    assert torch.equal(rest.maps[-1], whole.maps[-1])
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(rest.network.state_dict()[name], value)
+
+
+def test_rounds_that_are_none_or_add_to_nothing_are_refused() -> None:
+    with pytest.raises(ValueError, match="iterations is 0"):
+        MaskTune(**SMALL, iterations=0)
+    with pytest.raises(ValueError, match="accumulate adds to what earlier rounds hide, and iterations is 1"):
+        MaskTune(**SMALL, accumulate=True)
