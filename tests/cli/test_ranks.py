@@ -47,6 +47,21 @@ def test_unequal_shards_give_the_metrics_of_one_process(trained: RunDirectory, t
 
 
 @pytest.mark.slow
+def test_an_audit_on_two_processes_says_what_one_says(trained: RunDirectory, tmp_path: Path) -> None:
+    audit = "--evaluations=[{class_path: Audit, init_args: {images: 9, hiding: [grey], resamples: 50}}]"
+    common: list[str | Path] = ["test", "--ckpt_path", trained.checkpoints / "best.ckpt", *CPU, *UNEVEN, audit]
+    maskexp(tmp_path, *common, "--run_dir=one")
+    maskexp(tmp_path, *common, "--run_dir=two", *TWO)
+    one, two = (RunDirectory(tmp_path / name) for name in ("one", "two"))
+    assert two.read_env()["evaluations"]["test"]["world_size"] == 2
+    metrics = one.read_metrics()
+    assert len([key for key in metrics if key.startswith("test/audit/")]) > 30
+    assert two.read_metrics() == pytest.approx(metrics, abs=1e-6, nan_ok=True)
+    charts = [(run.evaluations / "audit" / "parts.csv").read_text() for run in (one, two)]
+    assert charts[0] == charts[1]
+
+
+@pytest.mark.slow
 def test_predictions_of_two_processes_are_those_of_one(trained: RunDirectory, tmp_path: Path) -> None:
     common: list[str | Path] = [
         "predict",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import warnings
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,11 +26,13 @@ from maskexp.evaluation.audit.findings import Resampling
 from maskexp.evaluation.audit.probe import held_out_predictions
 from maskexp.evaluation.audit.questioning import Questioning, iou
 from maskexp.evaluation.audit.reach import reachable_pixels
+from maskexp.evaluation.audit.sample import Sample
 from maskexp.evaluation.subsets import select
 from maskexp.models.aim import AIMNetwork
 from maskexp.models.classifier import Classifier
 from maskexp.models.comet import COMETNetwork
 from maskexp.types import OWN, Batch, Prediction
+from tests.distributed import run_ranks
 from tests.evaluation.doubles import Explained, named
 from tests.evaluation.planted import (
     CLASSES,
@@ -115,6 +119,32 @@ def _evaluated(batches: list[list[int]], images: int = 40) -> dict[str, float]:
             audit.update(classifier, part, classifier.explain(part["image"], part["label"]))
     with torch.inference_mode():
         return named(audit.compute())
+
+
+SHARDINGS = {  # by name, the batches of each of the two ranks
+    "unequal": [[[6, 1], [3]], [[0, 5], [2], [4]]],
+    "rank without images": [[], [[0, 1, 2], [3, 4, 5, 6]]],
+}
+
+
+def _sampled(batches: list[list[int]]) -> dict[str, list[Any]]:
+    sample = Sample(5, seed=0)
+    for rows in batches:
+        sample.update(select(planted_images(7), torch.tensor(rows)))
+    sample.stand_in((SIDE, SIDE))
+    whole: Any = sample.compute()
+    return {name: value.tolist() for name, value in whole.items()}
+
+
+def _samples_on_ranks(rank: int, world_size: int) -> dict[str, dict[str, list[Any]]]:
+    warnings.simplefilter("ignore")  # a rank without images computes before it was updated, on purpose
+    return {name: _sampled(batches[rank]) for name, batches in SHARDINGS.items()}
+
+
+def test_two_ranks_take_the_sample_of_one_process() -> None:
+    whole = _sampled([list(range(7))])
+    assert len(whole["index"]) == 5
+    assert run_ranks(_samples_on_ranks, 2, timeout=120) == [dict.fromkeys(SHARDINGS, whole)] * 2
 
 
 @pytest.mark.slow

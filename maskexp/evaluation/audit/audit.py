@@ -170,6 +170,7 @@ class Audit(Evaluation):
         if self.asked is None:
             raise ValueError("an Audit has to be prepared for a network before it is computed")
         spec, network = self.asked
+        self.sample.stand_in(spec.image_size)
         sample: Batch | None = self.sample.compute()
         if sample is None:
             raise ValueError("Audit has seen no image of this split")

@@ -64,11 +64,26 @@ class Sample(Metric):
             for name, value in select(whole, self._chosen(whole["index"])).items():
                 setattr(self, name, [value])
 
+    def stand_in(self, size: tuple[int, int]) -> None:
+        """Take the form of images of the size (height, width) where none was seen.
+
+        Other ranks send theirs to this one, and it has to send a tensor of as many dimensions and the same type.
+        """
+        if not len(cast(Any, self.index)):
+            numbers = torch.zeros(0, dtype=torch.int64, device=self.device)
+            shapes = {"image": torch.zeros(0, 3, *size, dtype=torch.uint8, device=self.device)}
+            shapes["foreground"] = torch.zeros(0, 1, *size, dtype=torch.bool, device=self.device)
+            shapes["has_foreground"] = numbers.bool()
+            for name in STATES:
+                cast(list[Tensor], getattr(self, name)).append(shapes.get(name, numbers))
+
     def compute(self) -> Batch | None:
         """Return the sample, image uint8, ordered by row; None if nothing was seen."""
         if not len(cast(Any, self.index)):
             return None
         whole = self._whole()
+        if not len(whole["index"]):
+            return None
         return select(whole, self._chosen(whole["index"]))
 
     def _whole(self) -> Batch:
