@@ -1,11 +1,12 @@
-"""What the site is made of beside its Markdown: pages derived from the code, and links into it.
+"""What the site is made of beside its Markdown: pages derived from the code, links into it, and formulas.
 
 Derived are a page for each data set, each metric and each package, so that what lands in the code lands in the site.
-Benchmarks and CONTRIBUTING.md are shown from where they lie.
+Benchmarks and CONTRIBUTING.md are shown from where they lie. Formulas become MathML, which browsers draw by themselves.
 """
 
 from __future__ import annotations
 
+import html
 import importlib
 import inspect
 import logging
@@ -19,6 +20,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from latex2mathml.converter import convert  # noqa: E402
 from mkdocs.structure.files import File, Files  # noqa: E402
 
 import maskexp  # noqa: E402
@@ -27,6 +29,7 @@ from maskexp.data.registry import DATASETS, SOURCES, arguments_of, markdown_tabl
 log = logging.getLogger("mkdocs.hooks.site")
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 ELSEWHERE = re.compile(r"^(?:[a-z]+:|#|/)")
+FORMULA = re.compile(r'(<(span|div) class="arithmatex">)\\([\[(])(.*?)\\[\])](</\2>)', re.DOTALL)
 SHOWN = ("benchmarks",)
 """Folders beside docs/ whose Markdown and images the site shows."""
 
@@ -64,6 +67,21 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
         return text if inside in text or text.strip("`") in inside else f"{text} (`{inside}`)"
 
     return LINK.sub(replace, markdown)
+
+
+def on_page_content(content: str, page: Any, config: Any, files: Files) -> str:
+    """Turn the formulas of a page into MathML, and complain about those that cannot be read."""
+
+    def replace(found: re.Match[str]) -> str:
+        opened, _, bracket, formula, closed = found.groups()
+        try:
+            drawn = convert(html.unescape(formula).strip(), display="block" if bracket == "[" else "inline")
+        except Exception as error:  # latex2mathml's errors have no common class
+            log.warning(f"{page.file.src_uri}: the formula {formula!r} cannot be read ({type(error).__name__})")
+            return found[0]
+        return f"{opened}{drawn}{closed}"
+
+    return FORMULA.sub(replace, content)
 
 
 def _home(uri: str) -> str:
@@ -124,8 +142,10 @@ def _metrics() -> Iterator[tuple[str, str]]:
     yield (
         "metrics/index.md",
         "# Metrics\n\nEach is a `torchmetrics.Metric`, usable [on its own](../tutorials/alone.md); "
-        f"[how to read them](../reading.md).\n\n{listed}",
+        "[how to read them](../reading.md). Most have [a function](functional.md) with the formula.\n\n" + listed,
     )
+    functions = "".join(_entry(module) for module in sorted(_public("maskexp.metrics.functional", True)))
+    yield "metrics/functional.md", f"# Formulas as functions\n\n{functions}"
 
 
 def _methods() -> Iterator[tuple[str, str]]:
@@ -165,16 +185,18 @@ def _packages() -> Iterator[tuple[str, str]]:
             continue
         name = f"maskexp.{package.name}"
         modules = sorted(_public(name, package.ispkg))
-        text = f"# {name}\n\n"
-        for module in modules:  # of a package the docstring alone: its names are shown where they are defined
-            is_package = (ROOT / module.replace(".", "/")).is_dir()
-            text += f"::: {module}\n" + ("    options: {members: false}\n" if is_package else "") + "\n"
         listed += f"* [{name}]({package.name}.md)\n"
-        yield f"api/{package.name}.md", text
+        yield f"api/{package.name}.md", f"# {name}\n\n" + "".join(map(_entry, modules))
     yield (
         "api/index.md",
         f"# API\n\nOne page for each package; [metrics](../metrics/index.md) have one each.\n\n{listed}",
     )
+
+
+def _entry(module: str) -> str:
+    """Return what shows a module; of a package the docstring alone, for its names are shown where they are defined."""
+    is_package = (ROOT / module.replace(".", "/")).is_dir()
+    return f"::: {module}\n" + ("    options: {members: false}\n" if is_package else "") + "\n"
 
 
 def _public(name: str, is_package: bool) -> Iterator[str]:
