@@ -16,10 +16,7 @@ from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 
-import maskexp.data
-import maskexp.evaluation
-import maskexp.methods
-from maskexp.attribution import DEFAULT_MAPS, report_progress, validated_maps
+from maskexp.attribution import report_progress
 from maskexp.callbacks import (
     Evaluator,
     Gallery,
@@ -41,20 +38,21 @@ from maskexp.cli.arguments import (
     take_values,
 )
 from maskexp.cli.checkpoint import checkpoint_facts, checkpoint_layer, is_selected, locate, run_directory
-from maskexp.cli.config import Configuration, differences, first_nan, read_configuration, short_name
+from maskexp.cli.config import Configuration, differences, read_configuration, short_name
 from maskexp.cli.errors import CommandError
 from maskexp.cli.layers import chosen_class, classes_first, stack
 from maskexp.cli.lightning_adapter import AdaptedCLI, out_of_time, restoring_only, without_finders
 from maskexp.cli.loggers import named_loggers, settle_loggers, with_csv_log
 from maskexp.cli.matrix import row_configuration
-from maskexp.cli.parser_errors import explain_parser_error, missing_value
+from maskexp.cli.parser_errors import explain_parser_error
 from maskexp.cli.pretraining import train_first
 from maskexp.cli.print_config import asks_for_configuration, with_sources_printed
+from maskexp.cli.run_settings import add_run_settings, check_changes, check_run_settings, choices
 from maskexp.cli.spellings import completed_classes, plain_spellings, with_whole_numbers
 from maskexp.cli.terminal import ProgressNotes, note, silence
 from maskexp.cli.trust import trusted
 from maskexp.data import ImageDataModule
-from maskexp.evaluation import Chart, Evaluation, Fidelity, Localization, StandardMetrics
+from maskexp.evaluation import Chart, Evaluation, Fidelity, Localization
 from maskexp.files import DiskFullError, names_full_disk
 from maskexp.methods import Method
 from maskexp.process import (
@@ -82,18 +80,6 @@ METRIC_NEUTRAL_KEYS = (
     "data.predict_split",
 )
 """Keys that change no number of an evaluation."""
-
-FIRST_WEIGHTS = (
-    *("model.weights", "model.selector_weights"),
-    *("model.detector_checkpoint", "model.classifier_checkpoint", "model.identifier_checkpoint"),
-)
-"""Keys that a training reads once, before its first step."""
-
-PLANNED = (
-    *("trainer.max_epochs", "trainer.max_steps", "trainer.accumulate_grad_batches", "trainer.limit_train_batches"),
-    *("data.batch_size", "model.schedule", "model.warmup_epochs", "model.milestones", "model.gamma"),
-)
-"""Keys that change what a schedule does at a given step."""
 
 
 def run(verb: str, args: Sequence[str]) -> int:
@@ -192,33 +178,7 @@ class TrainingCLI(AdaptedCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add what a run needs beyond trainer, model and data; every verb accepts the same configuration."""
-        parser.add_argument("--row", type=str | None, default=None, help="Row of the study that --config names.")
-        parser.add_argument(
-            "--run_dir", type=str | None, default=None, help="Directory of the run (default: a new one under runs/)."
-        )
-        parser.add_argument(
-            "--test_after_fit",
-            type=bool,
-            default=True,
-            help="Test the selected checkpoint after fit, beside validating it.",
-        )
-        parser.add_argument(
-            "--evaluations",
-            type=list[Evaluation],
-            default=[],
-            help="What a test asks beyond the standard metrics, by name, e.g. [Localization, Fidelity].",
-        )
-        parser.add_argument(
-            "--maps",
-            type=list[str],
-            default=[],
-            help="Attribution maps that a test judges, by name, e.g. [own, grad_cam, rise]: by every evaluation that "
-            "names none of its own, or by Localization and Fidelity if no evaluation is named.",
-        )
-        parser.add_class_arguments(KeepCheckpoints, "selection", skip={"directory"}, instantiate=False)
-        parser.add_class_arguments(Gallery, "gallery", skip={"directory"}, instantiate=False)
-        parser.add_class_arguments(PredictionWriter, None, skip={"directory"}, instantiate=False)
-        parser.add_class_arguments(LeaveWhenAsked, None, skip={"keeper"}, instantiate=False)
+        add_run_settings(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse; LightningCLI warns when a program passes arguments while ``sys.argv`` has some."""
@@ -231,38 +191,7 @@ class TrainingCLI(AdaptedCLI):
             keys = self.known_keys(self.verb)
             sentence = explain_parser_error(str(error), keys, choices(), self.configuration)
             raise CommandError(sentence) from error
-        self._hand_out_maps()
-        if (key := first_nan(self.settings.as_dict())) is not None:
-            raise CommandError(f"{key} is NaN, but has to be a number")
-        for section in ("model", "data"):
-            chosen = self.settings[section].as_dict()
-            if (missing := missing_value(section, chosen["class_path"], chosen.get("init_args") or {})) is not None:
-                raise CommandError(missing)
-        if (refusal := refused_setting(self.settings.trainer.as_dict(), self.settings.seed_everything)) is not None:
-            raise CommandError(refusal)
-        strategy = self.settings.trainer.strategy
-        if isinstance(strategy, str) and re.search(r"_(spawn|fork|notebook)\b", strategy):
-            raise CommandError(
-                f"trainer.strategy {strategy} trains in processes whose weights and numbers do not come back to this "
-                "one; choose ddp"
-            )
-
-    def _hand_out_maps(self) -> None:
-        """Give the maps of the command to every evaluation of maps that has its default ones."""
-        if not self.settings.maps:
-            return
-        validated_maps(self.settings.maps)
-        takers = 0
-        for evaluation in self.settings.evaluations:
-            arguments = evaluation.get("init_args") or {}
-            takers += "maps" in arguments
-            if list(arguments.get("maps") or ()) == list(DEFAULT_MAPS):
-                evaluation.init_args.maps = list(self.settings.maps)
-        if self.settings.evaluations and not takers:
-            names = ", ".join(short_name(each.class_path) for each in self.settings.evaluations)
-            raise CommandError(
-                f"--maps says which maps are judged, and {names} judges none; add Localization or Fidelity"
-            )
+        check_run_settings(self.settings)
 
     # --- set-up --------------------------------------------------------------------------------------------------
 
@@ -271,17 +200,7 @@ class TrainingCLI(AdaptedCLI):
         check_allocation(self.settings.trainer.num_nodes, self.settings.trainer.devices)
         self.write_out_config()
         changed = differences({k: self.config_dump.get(k) for k in self.below}, self.below)
-        if self.verb == "fit" and self.checkpoint is not None:
-            for key in sorted(changed.keys() & set(FIRST_WEIGHTS)):
-                if changed[key][0] is not None:
-                    raise CommandError(
-                        f"{key} is what a training begins with, and this one goes on from {self.checkpoint}; omit "
-                        f"--{key}, or begin a new run"
-                    )
-        for key, (new, old) in changed.items():
-            note(f"{key}: {new!r} instead of {old!r} ({'the interrupted run' if self.verb == 'fit' else 'checkpoint'})")
-        if self.verb == "fit" and self.checkpoint is not None and changed.keys() & set(PLANNED):
-            note("what is scheduled in epochs or steps is planned anew, as if it had been meant so from the first step")
+        check_changes(self.verb, self.checkpoint, changed)
         selected = (
             self.checkpoint is not None and is_selected(self.checkpoint) and changed.keys() <= set(METRIC_NEUTRAL_KEYS)
         )
@@ -496,44 +415,3 @@ class TrainingCLI(AdaptedCLI):
         log_selected(runs, metrics, facts, batch)
         if command := sync_command(runs):
             note(f"written offline; upload it by: {command}")
-
-
-def refused_setting(trainer: Mapping[str, Any], seed: Any) -> str | None:
-    """Return a sentence about a setting that Lightning takes and a run cannot have, or that Lightning stumbles over."""
-    if trainer["use_distributed_sampler"]:
-        return (
-            "trainer.use_distributed_sampler has to stay false: Lightning's sampler repeats samples in evaluation; the "
-            "data's own samplers know the ranks"
-        )
-    if trainer["barebones"] or trainer["enable_checkpointing"] is False:
-        name = "barebones" if trainer["barebones"] else "enable_checkpointing"
-        return f"trainer.{name} would leave out the checkpoints that a run is for; omit it"
-    devices = str(trainer["devices"])
-    if re.fullmatch(r"-?\d+", devices) and int(devices) < 1 and devices != "-1":
-        return f"trainer.devices is {devices}; it must be a number from 1 on, a list of devices, -1 for all, or auto"
-    if trainer["accumulate_grad_batches"] < 1:
-        return f"trainer.accumulate_grad_batches is {trainer['accumulate_grad_batches']}; it must be at least 1"
-    if trainer["limit_train_batches"] == 0:
-        return "trainer.limit_train_batches is 0, so that there is nothing to train on; give a larger one"
-    if seed is False or (seed is not True and not 0 <= seed < 2**32):
-        return f"seed_everything is {str(seed).lower()}; it must be a number from 0 to {2**32 - 1}"
-    return None
-
-
-def choices() -> dict[str, list[str]]:
-    """Return the names of the classes that ``model``, ``data`` and ``evaluations`` can choose from.
-
-    All are imported on the way, which is how the parser finds them by their short names.
-    """
-    return {
-        "model": _subclasses(maskexp.methods, Method),
-        "data": _subclasses(maskexp.data, ImageDataModule),
-        "evaluations": [
-            name for name in _subclasses(maskexp.evaluation, Evaluation) if name != StandardMetrics.__name__
-        ],
-    }
-
-
-def _subclasses(package: Any, base: type) -> list[str]:
-    public = {name: getattr(package, name) for name in package.__all__}
-    return [name for name, c in public.items() if isinstance(c, type) and issubclass(c, base) and c is not base]
