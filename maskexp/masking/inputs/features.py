@@ -6,15 +6,17 @@ the rule for that operation, so any architecture works whose operations have rul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache, partial
-from inspect import signature
+from inspect import Parameter, signature
 from itertools import count
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
+
+from maskexp.masking.inputs.neighbours import Plans
 
 Padding = Literal["neighbour", "zero", "partial"]
 Rule = Callable[..., Any]
@@ -33,12 +35,32 @@ class Propagation:
         pointwise: names of the operations that treat each position by itself.
         padding: what a convolution sees in the place of hidden neighbours.
         numbers: numbers for features, in the order in which they are computed.
+        plans: how each mask is filled, see :func:`~maskexp.masking.inputs.neighbours.neighbour_padding`.
+        masks: masks that were computed from others, by what was done with which; the others are kept with them, so that
+            nothing else has their identity. Layers that share a mask share its plan.
+        hidden: rows of hidden positions by the identity of the masks of visible ones and of the margin, which are kept.
     """
 
     rules: Mapping[str, Rule]
     pointwise: frozenset[str]
     padding: Padding
     numbers: count[int] = field(default_factory=count)
+    plans: Plans = field(default_factory=dict)
+    masks: dict[tuple[Any, ...], tuple[Tensor, tuple[Tensor, ...]]] = field(default_factory=dict)
+    hidden: dict[tuple[int, int], tuple[Tensor, tuple[Tensor, Tensor | None]]] = field(default_factory=dict)
+
+    def mask(self, what: Hashable, compute: Callable[..., Tensor], *masks: Tensor) -> Tensor:
+        """Return ``compute(*masks)``, computed once; on a CPU, what equals one of the masks is that mask itself.
+
+        In a residual block a convolution makes the visible part grow, and the sum with the block's input undoes it.
+        """
+        key = (what, *map(id, masks))
+        if key not in self.masks:
+            found = compute(*masks)
+            if found.device.type == "cpu":  # on others, comparing waits for the device
+                found = next((mask for mask in masks if torch.equal(mask, found)), found)
+            self.masks[key] = (found, masks)
+        return self.masks[key][0]
 
 
 class MaskedFeatures(Tensor):
@@ -97,18 +119,23 @@ class MaskedFeatures(Tensor):
 
     def zeroed(self) -> Tensor:
         """Return the features as a plain tensor, exactly 0 where hidden."""
-        known = self.visible if self.margin is None else self.visible | self.margin
         by_position = (0, *self.spatial, self.channel)
         if (
             self.plain.device.type != "cpu"
             or self.plain.requires_grad
             or not self.plain.permute(by_position).is_contiguous()
         ):
-            return torch.where(known, self.plain, 0)
+            return torch.where(self._known(), self.plain, 0)
         # Position by position, which is faster on a CPU than a choice for each value.
+        kept, key = self.propagation.hidden, (id(self.visible), id(self.margin))
+        if key not in kept:
+            kept[key] = ((~self._known()).flatten().nonzero()[:, 0], (self.visible, self.margin))
         values = self.plain.clone()
-        values.permute(by_position).flatten(0, -2).index_fill_(0, (~known).flatten().nonzero()[:, 0], 0)
+        values.permute(by_position).flatten(0, -2).index_fill_(0, kept[key][0], 0)
         return values
+
+    def _known(self) -> Tensor:
+        return self.visible if self.margin is None else self.visible | self.margin
 
     @property
     def spatial(self) -> tuple[int, ...]:
@@ -122,7 +149,7 @@ class MaskedFeatures(Tensor):
         """Hand an operation to its rule."""
         kwargs = kwargs or {}
         name = operation_name(func)
-        features = next((value for value in _flat((*args, *kwargs.values())) if isinstance(value, cls)), None)
+        features = args[0] if args and isinstance(args[0], cls) else _first_of(cls, (*args, *kwargs.values()))
         if features is None:
             raise NoRuleError(name)
         if name in _METADATA:
@@ -157,16 +184,29 @@ def unwrap(output: Any) -> Any:
 
 def _bound(rule: Rule, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Callable[[], Any]:
     """Bind arguments to a rule by torch's spellings of them."""
-    kwargs = {"dim" if key == "axis" else key: value for key, value in kwargs.items()}
-    args = (*(kwargs.pop(first) for first in ("input", "tensors") if first in kwargs), *args)
-    try:
-        _signature(rule).bind(*args, **kwargs)
-    except TypeError as error:
-        raise NoRuleError(f"{name} with other arguments than usual ({error})") from error
+    if kwargs:
+        kwargs = {"dim" if key == "axis" else key: value for key, value in kwargs.items()}
+        args = (*(kwargs.pop(first) for first in ("input", "tensors") if first in kwargs), *args)
+    required, names, anything = _parameters(rule)
+    rest = names[len(args) :]
+    if anything or len(args) > len(names) or not kwargs.keys() <= {*rest} or not kwargs.keys() >= {*rest} & required:
+        try:
+            _signature(rule).bind(*args, **kwargs)  # slow; it knows the other signatures, and what to complain about
+        except TypeError as error:
+            raise NoRuleError(f"{name} with other arguments than usual ({error})") from error
     return partial(rule, *args, **kwargs)
 
 
 _signature = cache(signature)
+
+
+@cache
+def _parameters(rule: Rule) -> tuple[frozenset[str], tuple[str, ...], bool]:
+    """Return which arguments a rule requires, all in their order, and whether it has others than named ones."""
+    parameters = signature(rule).parameters.values()
+    required = frozenset(each.name for each in parameters if each.default is Parameter.empty)
+    named = all(each.kind is Parameter.POSITIONAL_OR_KEYWORD for each in parameters)
+    return required, tuple(each.name for each in parameters), not named
 
 
 def _pointwise(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> MaskedFeatures:
@@ -177,7 +217,8 @@ def _pointwise(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mask
     for other in operands[1:]:
         if other.channel != first.channel or other.visible.shape != visible.shape:
             raise NoRuleError(f"{operation_name(func)} of features on different grids")
-        visible = visible if other.visible is visible else visible & other.visible
+        if other.visible is not visible:
+            visible = first.propagation.mask("and", torch.logical_and, visible, other.visible)
         margin = other.margin if margin is None else margin
     if "out" in kwargs:
         raise NoRuleError(f"{operation_name(func)} into another tensor")
@@ -192,6 +233,10 @@ def _pointwise(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mask
             first.ancestors |= other.ancestors | 1 << other.number
         return first
     return first.derive(values, visible, margin=margin, parents=tuple(operands[1:]))
+
+
+def _first_of(kind: type[MaskedFeatures], values: tuple[Any, ...]) -> MaskedFeatures | None:
+    return next((value for value in _flat(values) if isinstance(value, kind)), None)
 
 
 def _flat(values: tuple[Any, ...]) -> list[Any]:

@@ -2,12 +2,50 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 _EPSILON = 1e-5
 """Added to the number of known neighbours; the value of the released code."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ring:
+    """One ring: rows of the table that are filled, and of which others each is the mean.
+
+    Attributes:
+        places: ``(N,)`` int64 rows that are filled.
+        sources: ``(M,)`` int64 rows of their known neighbours, one place after the other.
+        starts: ``(N,)`` int64, where in ``sources`` those of each place begin.
+        divisor: ``(N, 1)``, how many they are, and epsilon.
+    """
+
+    places: Tensor
+    sources: Tensor
+    starts: Tensor
+    divisor: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What neighbour padding does to all features of one mask.
+
+    Attributes:
+        masks: that it holds for; as long as it is kept, nothing else has their identity.
+        rings: from the visible positions outwards; None where nothing is hidden.
+        beyond: ``(K,)`` int64 rows that become 0.
+    """
+
+    masks: tuple[Tensor, Tensor | None]
+    rings: tuple[_Ring, ...] | None
+    beyond: Tensor | None
+
+
+Plans = dict[tuple[int, int, int, bool], Plan]
+"""Plans by the identity of the two masks, the number of rings, and whether values are kept."""
 
 
 def neighbour_padding(
@@ -18,6 +56,7 @@ def neighbour_padding(
     *,
     keep: bool = False,
     in_place: bool = False,
+    plans: Plans | None = None,
 ) -> Tensor:
     r"""Fill hidden positions from the visible ones outwards, one ring of the 8-neighbourhood at a time.
 
@@ -34,6 +73,8 @@ def neighbour_padding(
         fillable: ``(1, 1, H, W)`` bool, where a fill may be written; everywhere if None.
         keep: whether hidden positions where none may be written keep their values, instead of becoming 0.
         in_place: whether the fill may be written into the features themselves, which saves a copy of them.
+        plans: what was found out about masks before, which is kept here for other features of the same ones: layers of
+            a stage share a mask, and finding its rings takes as long as filling them.
 
     Returns:
         ``(B, C, H, W)``, equal to ``features`` where visible.
@@ -41,14 +82,24 @@ def neighbour_padding(
     Source:
         Balasubramanian & Feizi, "Towards Improved Input Masking for CNNs", ICCV 2023 (released code).
     """
-    missing = ~visible if fillable is None else ~visible & fillable
-    if not bool(missing.any()):
+    plans = {} if plans is None else plans
+    key = (id(visible), id(fillable), rings, keep)
+    if key not in plans:
+        missing = ~visible if fillable is None else ~visible & fillable
+        if not bool(missing.any()):
+            plans[key] = Plan((visible, fillable), None, None)
+        elif features.device.type == "cpu" and features.dtype in (torch.float32, torch.float64):
+            plans[key] = _planned(visible, rings, fillable, keep)
+    plan = plans.get(key)
+    if plan is not None and plan.rings is None:
         return features if fillable is None or keep else torch.where(visible, features, 0)
-    if features.device.type == "cpu" and features.dtype in (torch.float32, torch.float64):
+    if plan is not None:
         with torch.no_grad():
-            filled = _filled_by_rows(features.detach(), visible, rings, fillable, keep, in_place)
-        # Where no gradient is asked for, that is all; otherwise all but the fill comes from the features themselves.
-        return torch.where(missing if keep else ~visible, filled, features) if features.requires_grad else filled
+            filled = _filled_by_rows(features.detach(), plan, in_place)
+        if not features.requires_grad:
+            return filled
+        # All but the fill comes from the features themselves.
+        return torch.where(~visible & fillable if keep and fillable is not None else ~visible, filled, features)
     padded = torch.where(visible, features, 0)
     known = visible
     for _ in range(rings):
@@ -68,9 +119,38 @@ def neighbour_padding(
 _NEIGHBOURS = ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1))
 
 
-def _filled_by_rows(
-    features: Tensor, visible: Tensor, rings: int, fillable: Tensor | None, keep: bool, in_place: bool
-) -> Tensor:
+def _planned(visible: Tensor, rings: int, fillable: Tensor | None, keep: bool) -> Plan:
+    """Find out which rows of a table ``(B h w, C)`` each ring fills, and from which of their neighbours."""
+    batch, _, height, width = visible.shape
+    # With a border, so that a position at the edge has neighbours, which are not known.
+    known = F.pad(visible[:, 0], (1, 1, 1, 1))
+    inside, flags = known[:, 1:-1, 1:-1], known.view(-1)
+    rows = torch.arange(batch * height * width, device=visible.device).view(batch, height, width)
+    rows = F.pad(rows, (1, 1, 1, 1)).view(-1)
+    steps = [down * (width + 2) + right for down, right in _NEIGHBOURS]
+    around = torch.tensor(steps, device=visible.device)
+    ring = torch.zeros_like(known)
+    found = []
+    for _ in range(rings):
+        beside = known[..., :-2] | known[..., 1:-1] | known[..., 2:]
+        ring[:, 1:-1, 1:-1] = (beside[:, :-2] | beside[:, 1:-1] | beside[:, 2:]) & ~inside
+        if fillable is not None:
+            ring[:, 1:-1, 1:-1] &= fillable[:, 0]
+        flag = ring.view(-1).nonzero()[:, 0]
+        if not len(flag):
+            break
+        neighbours = (flag[:, None] + around).view(-1)
+        is_known = flags.index_select(0, neighbours)  # several times faster than indexing, as is what follows
+        count = is_known.view(-1, len(steps)).sum(dim=1)
+        sources = rows.index_select(0, neighbours.masked_select(is_known))
+        starts = count.cumsum(dim=0) - count
+        found.append(_Ring(rows.index_select(0, flag), sources, starts, (count + _EPSILON)[:, None]))
+        flags.index_fill_(0, flag, True)
+    beyond = ~inside & fillable[:, 0] if keep and fillable is not None else ~inside
+    return Plan((visible, fillable), tuple(found), beyond.flatten().nonzero()[:, 0])
+
+
+def _filled_by_rows(features: Tensor, plan: Plan, in_place: bool) -> Tensor:
     """Fill a ring at a time, reading and writing nothing but the positions of that ring and their known neighbours.
 
     A position is a row of a table ``(B h w, C)``, and its fill the sum of the rows of its known neighbours, over their
@@ -81,29 +161,11 @@ def _filled_by_rows(
     table = features.permute(0, 2, 3, 1).reshape(-1, channels)
     if not in_place and table.data_ptr() == features.data_ptr():
         table = table.clone()
-    known = F.pad(visible[:, 0], (1, 1, 1, 1))  # so that a position at the border has neighbours, which are not known
-    inside, flags = known[:, 1:-1, 1:-1], known.view(-1)
-    in_flags, in_table = (
-        torch.tensor([down * step + right for down, right in _NEIGHBOURS], device=features.device)
-        for step in (width + 2, width)
-    )
-    for _ in range(rings):
-        beside = known[..., :-2] | known[..., 1:-1] | known[..., 2:]
-        ring = (beside[:, :-2] | beside[:, 1:-1] | beside[:, 2:]) & ~inside
-        if fillable is not None:
-            ring &= fillable[:, 0]
-        image, row, column = ring.nonzero(as_tuple=True)
-        if not len(image):
-            break
-        place = (image * height + row) * width + column
-        flag = (image * (height + 2) + row + 1) * (width + 2) + column + 1
-        is_known = flags[flag[:, None] + in_flags]
-        count = is_known.sum(dim=1)
-        fill = F.embedding_bag((place[:, None] + in_table)[is_known], table, count.cumsum(dim=0) - count, mode="sum")
-        table.index_copy_(0, place, fill.div_((count + _EPSILON)[:, None]))
-        flags[flag] = True
-    beyond = ~inside & fillable[:, 0] if keep and fillable is not None else ~inside
-    table.index_fill_(0, beyond.flatten().nonzero()[:, 0], 0)
+    for ring in plan.rings or ():
+        fill = F.embedding_bag(ring.sources, table, ring.starts, mode="sum")
+        table.index_copy_(0, ring.places, fill.div_(ring.divisor))
+    if plan.beyond is not None and len(plan.beyond):
+        table.index_fill_(0, plan.beyond, 0)
     return table.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 

@@ -42,15 +42,18 @@ def convolution(
         return _any_in_window(F.pad(mask, around) if any(around) else mask, kernel, stride, dilation)
 
     moves = reach or stride != (1, 1) or any(around)
-    visible = window(features.visible) if moves else features.visible
+    how = ("window", kernel, stride, dilation, tuple(around))
+    visible = features.propagation.mask(how, window, features.visible) if moves else features.visible
     # Only a padding as wide as the kernel, or a layer of its own that pads, gives windows without any of the image.
     beyond = features.margin is not None or around[3] > reaches[0] or around[1] > reaches[1]
     margin = _outside(features, window) if beyond else None
     if mode == "neighbour" and reach:
         inside = None if features.margin is None else ~features.margin
         # Hidden values are never read, so that without a gradient they may as well be the fill.
-        reuse = not torch.is_grad_enabled()
-        seen = neighbour_padding(features.plain, features.visible, reach, inside, keep=True, in_place=reuse)
+        reuse, plans = not torch.is_grad_enabled(), features.propagation.plans
+        seen = neighbour_padding(
+            features.plain, features.visible, reach, inside, keep=True, in_place=reuse, plans=plans
+        )
     elif reach or any(around):
         seen = features.zeroed()
     else:  # position by position: what is hidden goes nowhere else

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from unittest import mock
 
 import pytest
 import timm
 import torch
 from torch import Tensor, nn
 
-from maskexp.masking.inputs import LayerMasking, PartialConvolution, UnsupportedLayerError
+from maskexp.masking.inputs import (
+    LayerMasking,
+    PartialConvolution,
+    UnsupportedLayerError,
+    neighbour_padding,
+    neighbours,
+)
 from maskexp.methods import AIM
 from maskexp.models import AIMNetwork
 from maskexp.types import Prediction
@@ -200,3 +207,27 @@ def test_a_transformer_is_sent_to_token_dropping() -> None:
 def test_an_unknown_padding_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown padding 'partial'; choose neighbour or zero"):
         LayerMasking("partial")
+
+
+class Residual(nn.Module):
+    """A block whose depthwise convolution makes the visible part grow, which the sum undoes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(4, 4, 3, padding=1, groups=4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images + self.depthwise(images)
+
+
+def test_the_blocks_of_a_stage_share_what_is_found_out_about_their_mask() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), *(Residual() for _ in range(5))).eval()
+    images, visible = torch.rand(2, 3, 16, 16), torch.rand(2, 1, 16, 16) < 0.3
+    with torch.inference_mode(), mock.patch.object(neighbours, "_planned", wraps=neighbours._planned) as planned:
+        found = LayerMasking()(network, images, visible)
+    assert planned.call_count == 1
+    expected = network[0](images)
+    for block in list(network)[1:]:
+        expected = expected + block.depthwise(neighbour_padding(expected, visible, 2))
+    torch.testing.assert_close(found, torch.where(visible, expected, 0))

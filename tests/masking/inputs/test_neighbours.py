@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from maskexp.masking.inputs import neighbour_padding
+from maskexp.masking.inputs.neighbours import Plans
 
 
 def _centre(value: float) -> tuple[Tensor, Tensor]:
@@ -92,3 +93,18 @@ def test_a_gradient_flows_to_all_but_the_fill() -> None:
     fillable[..., 3:] = False
     neighbour_padding(features, visible, 1, fillable, keep=True).sum().backward()
     assert torch.equal(features.grad, (visible | ~fillable).float())
+
+
+def test_what_is_known_of_a_mask_is_used_for_it_alone() -> None:
+    """Masks that are gone leave their identity to others."""
+    generator = torch.Generator().manual_seed(0)
+    plans: Plans = {}
+    for number in range(40):
+        features = torch.rand(2, 3, 7, 8, generator=generator)
+        visible = torch.rand(2, 1, 7, 8, generator=generator) < (1.1 if number % 3 == 0 else 0.3)
+        fillable = torch.rand(1, 1, 7, 8, generator=generator) < 0.8 if number % 2 else None
+        for rings, keep in ((1, False), (2, False), (2, True)):
+            expected = neighbour_padding(features, visible, rings, fillable, keep=keep)
+            for _ in range(2):
+                found = neighbour_padding(features, visible, rings, fillable, keep=keep, plans=plans)
+                assert torch.equal(found, expected)
