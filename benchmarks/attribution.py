@@ -7,8 +7,9 @@ NETWORK is timm's name, WEIGHTS a file of its weights; without one they are rand
 than training does. One image of 224². All take turns within a round; a figure is the median over the rounds of the
 processor time (of the wall time on several threads), and of its ratio to the bare forward passes of the same round.
 These are as many as the map cannot do without (Score-CAM: the channels that are not constant), on images that lie
-ready, in the batches and the layout in memory of maskexp. ``differs`` is the largest difference to our map, both
-stretched to [0, 1] and enlarged to the image, and the correlation with it.
+ready, in the batches and the layout in memory of maskexp. ``bf16`` is the setting ``precision=bf16``. ``differs`` is
+the largest difference to our map in float32, both stretched to [0, 1] and enlarged to the image, and the correlation
+with it.
 
 * torch-cam: Score-CAM with batches of 32. pytorch-grad-cam: with its 16, and a host sync for each mask.
 * loop: Score-CAM and RISE by their formulas, one mask at a time.
@@ -39,24 +40,29 @@ from torchvision.transforms.v2.functional import center_crop, pil_to_tensor
 from torchvision.transforms.v2.functional import resize as resized
 
 from maskexp.attribution import rise, score_cam
-from maskexp.attribution.forward import ON_CPU, laid_out
+from maskexp.attribution.forward import ON_CPU, in_precision, laid_out
 from maskexp.attribution.perturbation import RiseMasks
 from maskexp.metrics.functional.inputs import minmax_normalize
 from maskexp.models import Classifier
 
 SIZE, BATCH, CELLS, KEEP = 224, 32, 8, 0.5
+BARE = "bare forward passes"
 Way = Callable[[], Tensor | None]
 
 
-def bare(network: Classifier, image: Tensor, passes: int) -> Way:
-    """Return the forward passes alone."""
+def bare(network: Classifier, image: Tensor, passes: int) -> dict[str, Way]:
+    """Return the forward passes alone, by name."""
     images = laid_out(image.expand(ON_CPU, -1, -1, -1).clone())
 
     def run() -> None:
         for start in range(0, passes, ON_CPU):
             network(images[: min(ON_CPU, passes - start)])
 
-    return run
+    def in_bfloat16() -> None:
+        with in_precision(images, "bf16"):
+            run()
+
+    return {BARE: run, f"{BARE}, bf16": in_bfloat16}
 
 
 def score_cams(network: Classifier, image: Tensor, target: int, layer: str) -> dict[str, Way]:
@@ -83,6 +89,7 @@ def score_cams(network: Classifier, image: Tensor, target: int, layer: str) -> d
 
     return {
         "maskexp": lambda: score_cam(network, image, chosen),
+        "maskexp, bf16": lambda: score_cam(network, image, chosen, precision="bf16"),
         "torch-cam": by_torch_cam,
         "pytorch-grad-cam": by_pytorch_grad_cam,
         "loop": by_loop,
@@ -116,6 +123,7 @@ def rises(network: Classifier, image: Tensor, target: int, masks: int) -> dict[s
     chosen = torch.tensor([target])
     return {
         "maskexp": lambda: rise(network, image, chosen, masks=masks, cells=CELLS, keep=KEEP),
+        "maskexp, bf16": lambda: rise(network, image, chosen, masks=masks, cells=CELLS, keep=KEEP, precision="bf16"),
         "released code": released,
         "loop": by_loop,
     }
@@ -137,17 +145,17 @@ def photograph(path: Path | None) -> Tensor:
     return center_crop(resized(pixels, [SIZE]), [SIZE, SIZE])[None] / 255
 
 
-def compare(title: str, ways: dict[str, Way], passes: Way, rounds: int, clock: Callable[[], float]) -> None:
+def compare(title: str, ways: dict[str, Way], passes: dict[str, Way], rounds: int, clock: Callable[[], float]) -> None:
     """Measure the ways in turns and print a row for each."""
     taken: dict[str, list[float]] = {}
     maps: dict[str, Tensor | None] = {}
     for _ in range(rounds):
-        for name, run in {"bare forward passes": passes, **ways}.items():
+        for name, run in {**passes, **ways}.items():
             begin = clock()
             maps[name] = run()
             taken.setdefault(name, []).append(clock() - begin)
     for name, seconds in taken.items():
-        ratio = statistics.median(a / b for a, b in zip(seconds, taken["bare forward passes"], strict=True))
+        ratio = statistics.median(a / b for a, b in zip(seconds, taken[BARE], strict=True))
         found, ours = maps[name], maps["maskexp"]
         same = "" if found is None or ours is None or name == "maskexp" else differs(found, ours)
         print(f"| {title} | {name} | {statistics.median(seconds):.1f} | {ratio:.2f} | {same} |", flush=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 import torch
@@ -14,13 +14,27 @@ from torch import Tensor, nn
 from maskexp.masking.inputs import Colour, Fill, InputMasking
 from maskexp.types import Prediction
 
-__all__ = ["in_batches", "laid_out", "logits_of", "masked_logits", "painted", "report_progress", "resolved_hiding"]
+__all__ = [
+    "Precision",
+    "in_batches",
+    "in_precision",
+    "laid_out",
+    "logits_of",
+    "masked_logits",
+    "painted",
+    "report_progress",
+    "resolved_hiding",
+]
 
 Report = Callable[[str, int, int], None]
 """Told what is computed, how many forward passes are done, and how many there are."""
 
-ON_CPU, ON_ACCELERATOR = 8, 512
-"""Images of 224 × 224 pixels in a batch to begin with: on a CPU larger ones leave its cache and take longer."""
+Precision = Literal["bf16", "fp32"]
+"""In what the perturbed images go through the network; sums over its answers are always float32."""
+
+ON_CPU, ON_ACCELERATOR = 16, 512
+"""Images of 224 × 224 pixels in a batch to begin with: on one thread of a CPU torch takes its fast convolutions from 16
+images on; larger batches leave the cache."""
 
 _report: ContextVar[Report | None] = ContextVar("report", default=None)
 _fitting: WeakKeyDictionary[Any, dict[tuple[str, int], int]] = WeakKeyDictionary()
@@ -41,6 +55,21 @@ def report_progress(report: Report) -> Iterator[None]:
         _report.reset(token)
 
 
+@contextmanager
+def in_precision(images: Tensor, precision: Precision | None) -> Iterator[None]:
+    """Let networks run in bfloat16 or float32 in this context.
+
+    Args:
+        images: on whose device they run.
+        precision: None leaves them as they run around it, e.g. in the precision of a trainer.
+    """
+    if precision is None:
+        yield
+        return
+    with torch.autocast(images.device.type, dtype=torch.bfloat16, enabled=precision == "bf16"):
+        yield
+
+
 def in_batches(
     run: Callable[[int, int], None], total: int, network: Any, images: Tensor, batch_size: int | None, what: str
 ) -> None:
@@ -52,7 +81,7 @@ def in_batches(
         total: number of passes.
         network: that is asked.
         images: ``(B, C, H, W)``, of the size and on the device of the passes.
-        batch_size: passes at once; None: the largest batch that fits, at most 8 of 224 × 224 pixels on a CPU.
+        batch_size: passes at once; None: the largest batch that fits, at most 16 of 224 × 224 pixels on a CPU.
         what: name of the map.
 
     Raises:

@@ -12,7 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from maskexp.attribution.forward import in_batches, laid_out, logits_of, masked_logits, resolved_hiding
+from maskexp.attribution.forward import (
+    Precision,
+    in_batches,
+    in_precision,
+    laid_out,
+    logits_of,
+    masked_logits,
+    resolved_hiding,
+)
 from maskexp.attribution.registry import register_attribution
 from maskexp.masking.inputs import Fill, InputMasking
 
@@ -90,6 +98,7 @@ def rise(
     keep: float = 0.5,
     seed: int = 0,
     batch_size: int | None = None,
+    precision: Precision | None = None,
 ) -> Tensor:
     r"""Return RISE: the mean of random soft masks, each weighed by the target's probability under it.
 
@@ -107,6 +116,8 @@ def rise(
         keep: probability p of a cell to be visible (released code: 0.5 and 0.1; paper: 0.5).
         seed: of the masks, which depend on it and on the image size alone.
         batch_size: masked images at once; the largest batch that fits if None.
+        precision: in which masked images go through the network, ``bf16`` or ``fp32``; None: as it runs around this
+            function. bf16 takes half to two thirds of the time where the device computes in it.
 
     Returns:
         ``(B, 1, H, W)`` float32, 0 or greater.
@@ -140,7 +151,8 @@ def rise(
         with _full_precision(images):
             saliency.addmm_(scores, shown.flatten(1))
 
-    in_batches(run, count * masks, network, images, batch_size, "rise")
+    with in_precision(images, precision):
+        in_batches(run, count * masks, network, images, batch_size, "rise")
     return saliency.view(count, 1, *size) / (masks * keep)
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, Protocol, get_args, get_type_hints
+from typing import Any, Literal, Protocol, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor
@@ -274,6 +274,10 @@ def _value(base: str, setting: str, text: str, hint: Any) -> Any:
     kinds = {kind for kind in (get_args(hint) or (hint,)) if kind is not type(None)}
     if InputMasking in kinds:
         return create_input_masking(text)
+    if choices := [choice for each in kinds if get_origin(each) is Literal for choice in get_args(each)]:
+        if text not in choices:
+            raise ValueError(f"the setting {setting} of the map {base} is {text!r}; choose {' or '.join(choices)}")
+        return text
     if str in kinds:
         return text
     kind = float if float in kinds else int

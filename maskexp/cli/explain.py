@@ -20,6 +20,7 @@ from maskexp.cli.errors import CommandError
 from maskexp.export.explanation import Explainer, Explanation
 from maskexp.files import atomic_write
 from maskexp.overlay import visible_part
+from maskexp.process import keep_freed_memory
 
 __all__ = ["run"]
 
@@ -35,6 +36,7 @@ TIMM = ("maskexp.cli.explain_timm", "TimmExplainer")
 def run(verb: str, args: Sequence[str]) -> int:
     """Explain images one after the other."""
     options = _parser(verb, with_names="--help" in args or "-h" in args).parse_args(args)
+    keep_freed_memory()
     model = _opened(options.model, options.weights)
     model.choose(options.map)
     out = Path(options.out)

@@ -89,3 +89,34 @@ def test_a_network_in_bfloat16_has_nearly_the_same_maps(name: str) -> None:
         found = attribution_map(name)(network, images.clone(), target.clone(), network(images).features)
     assert found.dtype == torch.float32
     assert torch.corrcoef(torch.stack([found.flatten(), expected.flatten()]))[0, 1] > 0.9
+
+
+@pytest.mark.parametrize("name", ["score_cam", "rise:masks=40", "lime:samples=30"])
+def test_the_precision_of_a_map_is_that_of_the_network_alone(name: str) -> None:
+    network, images, target = small_network()
+    seen: list[torch.dtype] = []
+    hook = network.network.layer4.register_forward_hook(lambda _, __, output: seen.append(output.dtype))
+    expected = attribution_map(name)(network, images, target)
+    assert set(seen) == {torch.float32}
+    seen.clear()
+    found = attribution_map(f"{name}:precision=bf16")(network, images, target)
+    assert torch.bfloat16 in seen
+    assert found.dtype == torch.float32
+    assert not torch.equal(found, expected)
+    assert torch.corrcoef(torch.stack([found.flatten(), expected.flatten()]))[0, 1] > 0.9
+    seen.clear()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        features = network(images).features
+        seen.clear()
+        inside = attribution_map(f"{name}:precision=fp32")(network, images, target, features)
+    assert set(seen) == {torch.float32}
+    hook.remove()
+    if name != "score_cam":  # its masks are the features, which were bfloat16
+        torch.testing.assert_close(inside, expected, atol=1e-4, rtol=1e-3)
+
+
+def test_a_precision_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="the setting precision of the map rise is 'bf8'; choose bf16 or fp32"):
+        attribution_map("rise:precision=bf8")
+    with pytest.raises(ValueError, match="the map occlusion has no setting 'precision'"):
+        attribution_map("occlusion:precision=bf16")
