@@ -333,6 +333,22 @@ def test_few_images_are_a_sentence_and_not_a_number() -> None:
     assert [finding.verdict for finding in findings[:2]] == ["not asked", "not asked"]
 
 
+class ShowsEverything(Honest):
+    """Its masks have not closed yet, as early in a training."""
+
+    def select(self, images: Tensor) -> Tensor:
+        return torch.ones_like(super().select(images))
+
+
+def test_masks_that_hide_nothing_are_neither_sealed_nor_sufficient() -> None:
+    settings = AuditSettings(hiding=("grey",), resamples=10)
+    findings = {f.part: f for f in audit_network(ShowsEverything(), planted_images(12), planted_spec(), settings)}
+    for part in ("hidden_influence", "sufficiency", "completeness"):
+        assert findings[part].verdict == "not asked"
+        assert findings[part].sentence == "Not asked: every mask shows the whole image, so that nothing is hidden."
+    assert "100 % of the masks are full and hide nothing" in findings["mask_as_code"].sentence
+
+
 class Elsewhere(Honest):
     """An honest network whose mask lies one cell further right."""
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-__all__ = ["VERDICTS", "Estimate", "Finding", "Resampling", "percent"]
+__all__ = ["HIDES_NOTHING", "VERDICTS", "Estimate", "Finding", "Resampling", "percent"]
 
 VERDICTS: dict[str, str] = {
     "sealed": "what the mask hides hardly decides",
@@ -29,6 +29,9 @@ VERDICTS: dict[str, str] = {
     "not asked": "the data or the network does not allow the question",
 }
 """All verdicts, and what each says."""
+
+HIDES_NOTHING = "every mask shows the whole image, so that nothing is hidden"
+"""Why a question about what is hidden cannot be put."""
 
 LEVEL = 0.95
 

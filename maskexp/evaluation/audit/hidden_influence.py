@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from maskexp.evaluation.audit.findings import Estimate, Finding, Resampling, percent
+from maskexp.evaluation.audit.findings import HIDES_NOTHING, Estimate, Finding, Resampling, percent
 from maskexp.evaluation.audit.questioning import Answers, Change, Questioning, iou, takes_masks
 from maskexp.evaluation.audit.reach import REACH_IMAGES, reachable_pixels
 from maskexp.masking.inputs import Grey
@@ -41,6 +41,8 @@ def hidden_influence(asked: Questioning, interval: Resampling, tolerance: float,
     """
     held_possible = not asked.has_masks or takes_masks(asked.network)
     shown = asked.base.shown
+    if bool(shown.all()):
+        return Finding.not_asked(PART, QUESTION, HIDES_NOTHING)
     other = asked.donors(False, seed, 1)
     other = torch.where(other < 0, asked.donors(None, seed, 1), other)
     if len(other) < 2:

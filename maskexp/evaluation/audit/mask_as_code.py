@@ -105,6 +105,8 @@ def _sentence(
             f"{percent(details['empty'].value)} of the masks are empty, {percent(details['one_class_empty'].value)} of "
             "these decided for one class"
         )
+    if details["full"].value > 0:
+        said.append(f"{percent(details['full'].value)} of the masks are full and hide nothing")
     return f"{beginning}: {'; '.join(said)}."
 
 

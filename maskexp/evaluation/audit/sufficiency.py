@@ -8,7 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from maskexp.evaluation.audit.findings import Estimate, Finding, Resampling, percent
+from maskexp.evaluation.audit.findings import HIDES_NOTHING, Estimate, Finding, Resampling, percent
 from maskexp.evaluation.audit.mask_as_code import shifted
 from maskexp.evaluation.audit.questioning import Questioning
 from maskexp.masking.inputs import InputMasking, UnsupportedLayerError, create_input_maskings
@@ -43,6 +43,8 @@ def sufficiency_and_completeness(
         hiding: ways of hiding by name, the most trusted first.
     """
     shown = asked.base.shown
+    if bool(shown.all()):
+        return _not_asked(HIDES_NOTHING)
     elsewhere = shifted(shown, asked.draws(2, seed, 6) / 2 + 0.25)
     regions = {"kept": shown, "kept_shifted": elsewhere, "removed": ~shown, "removed_shifted": ~elsewhere}
     stay: dict[str, dict[str, Tensor]] = {}
@@ -54,14 +56,18 @@ def sufficiency_and_completeness(
             refused[name] = str(error)
     if not stay:
         reason = f"no way of hiding passes through this network ({next(iter(refused.values()), 'none was named')})"
-        return [
-            Finding.not_asked("sufficiency", SUFFICIENCY, reason),
-            Finding.not_asked("completeness", COMPLETENESS, reason),
-        ]
+        return _not_asked(reason)
     first = next(iter(stay))
     return [
         _sufficiency(first, stay, interval, tolerance),
         _completeness(first, stay, interval),
+    ]
+
+
+def _not_asked(reason: str) -> list[Finding]:
+    return [
+        Finding.not_asked("sufficiency", SUFFICIENCY, reason),
+        Finding.not_asked("completeness", COMPLETENESS, reason),
     ]
 
 
@@ -114,6 +120,8 @@ def _by_others(first: str, stay: Mapping[str, Mapping[str, Tensor]], region: str
     shares = [float(found[region].mean()) for name, found in stay.items() if name != first]
     if not shares:
         return ""
+    if len(shares) == 1:
+        return f"; by one other way of hiding {percent(shares[0])} stay"
     return f"; by {len(shares)} other ways of hiding {percent(min(shares))} to {percent(max(shares))} stay"
 
 
