@@ -8,9 +8,11 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import get_args, get_origin
 
+from maskexp.cli.arguments import take_values
 from maskexp.cli.data_make import make
 from maskexp.cli.data_prepare import prepare
 from maskexp.cli.errors import CommandError
+from maskexp.data.datasets.shared.csv_table import ROLES
 from maskexp.data.manifest.check import CHECKABLE, Report, check_data
 from maskexp.data.registry import COLUMNS, DATASETS, SOURCES, Argument, arguments_of
 from maskexp.suggestions import did_you_mean
@@ -60,7 +62,7 @@ def _check(args: Sequence[str]) -> int:
     parser.add_argument("--sha", metavar="HEX", nargs="?", const="", help="hash all files; with HEX, demand that hash")
     parser.add_argument("--workers", metavar="N", type=int, default=8, help="threads (default: 8)")
     parser.add_argument("--json", action="store_true", help="print the whole report as JSON")
-    options = parser.parse_args(args)
+    options = parser.parse_args(_as_options(args))
     if options.name not in CHECKABLE:
         raise CommandError(f"{options.name!r} cannot be checked; {did_you_mean(options.name, CHECKABLE)}")
     settings = ("name", "decode", "custom", "sha", "workers", "json")
@@ -83,6 +85,17 @@ def _check(args: Sequence[str]) -> int:
     )
     sys.stdout.write(json.dumps(report.to_dict(), indent=2) + "\n" if options.json else _text(report))
     return 0 if report.ok else 1
+
+
+def _as_options(args: Sequence[str]) -> list[str]:
+    """Return arguments with what ``fit`` calls ``--data.csv`` and ``--data.columns.image NAME`` as our options."""
+    plain = [f"--{arg.removeprefix('--data.')}" if arg.startswith("--data.") else arg for arg in args]
+    pairs: list[str] = []
+    for role in ROLES:
+        names, plain = take_values(plain, f"--columns.{role}")
+        pairs += [f"{role}={name}" for name in names[-1:]]
+    given, plain = take_values(plain, "--columns") if pairs else ([], plain)
+    return [*plain, f"--columns={','.join([*given, *pairs])}"] if pairs else plain
 
 
 def _arguments() -> dict[str, tuple[type, list[str]]]:

@@ -106,6 +106,17 @@ def test_check_takes_names_of_columns_and_classes(tmp_path: Path, maskexp: Comma
     assert "owl/water" in outcome.out
 
 
+def test_check_takes_what_its_own_complaint_and_fit_say(tmp_path: Path, maskexp: Command) -> None:
+    path = write_csv(tmp_path)
+    path.write_text(path.read_text().replace("image", "file", 1).replace("label", "species", 1))
+
+    outcome = maskexp("data", "check", "Manifest", "--data.csv", path)
+    assert "Say which one is the image with --data.columns.image" in outcome.out
+    names = ["--data.columns.image", "file", "--data.columns.label=species"]
+    assert maskexp("data", "check", "Manifest", "--data.csv", path, *names).code == 0
+    assert maskexp("data", "check", "Manifest", f"--csv={path}", "--columns=image=file", *names[2:]).code == 0
+
+
 @pytest.mark.parametrize(
     ("arg", "sentence"),
     [
