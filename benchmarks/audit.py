@@ -16,7 +16,11 @@ from maskexp.cli.main import main as maskexp
 from maskexp.evaluation.audit import AuditSettings, audit_network
 from tests.evaluation.planted import EncodesTheClass, Honest, IgnoresItsMask, planted_images, planted_spec
 
-PLANTED = {"planted: honest": Honest, "planted: ignores its mask": IgnoresItsMask, "planted: encodes": EncodesTheClass}
+PLANTED = {
+    "planted: honest": Honest,
+    "planted: ignores its mask": IgnoresItsMask,
+    "planted: encodes the class": EncodesTheClass,
+}
 
 
 def main(arguments: list[str]) -> None:

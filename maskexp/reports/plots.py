@@ -80,14 +80,9 @@ def bars(title: str, y_label: str, groups: Sequence[str], series: Mapping[str, S
     axis = _Axes(0, len(groups), 0, 1)
     parts = [axis.frame("", y_label, [])]
     width = 0.76 / len(series)
-    letters = max(int((WIDTH - LEFT - RIGHT) / len(groups) / 6.2), 4)
+    letters = max(int((WIDTH - LEFT - RIGHT) / len(groups) / 6.8), 4)
     for place, group in enumerate(groups):
-        label = group if len(group) <= letters else f"{group[: letters - 1]}…"
-        parts.append(
-            Markup('<text class="tick" x="{:.1f}" y="{}" text-anchor="middle">{}<title>{}</title></text>').format(
-                axis.x(place + 0.5), HEIGHT - BOTTOM + 16, label, group
-            )
-        )
+        parts.append(_name_below(axis.x(place + 0.5), group, letters))
         for number, (name, values) in enumerate(series.items()):
             bar = values[place]
             if bar is not None:
@@ -208,6 +203,19 @@ def _bar(axis: _Axes, left: float, width: float, bar: Bar, colour: int, name: st
         middle, low, high, middle - 3
     )
     return drawn + whisker
+
+
+def _name_below(x: float, group: str, letters: int) -> Markup:
+    """Return the name of a group below its bars: label and attribute on a line each, since groups share one of them."""
+    label, slash, attribute = group.rpartition("/")
+    rows = [f"{label}{slash}", attribute] if label and len(group) > letters else [group]
+    drawn = Markup("").join(
+        Markup('<tspan x="{:.1f}" y="{}">{}</tspan>').format(
+            x, HEIGHT - BOTTOM + 15 + 12 * number, row if len(row) <= letters else f"{row[: letters - 1]}…"
+        )
+        for number, row in enumerate(rows)
+    )
+    return Markup('<text class="tick" text-anchor="middle">{}<title>{}</title></text>').format(drawn, group)
 
 
 def _figure(title: str, description: str, parts: Sequence[Markup], legend: Mapping[str, int]) -> Markup:

@@ -60,9 +60,10 @@ class RunRecord:
 
     @property
     def data(self) -> str:
-        """Name and variant of the data."""
+        """Name of the data, with its variant in brackets."""
         data = mapping(self.environment.get("data"))
-        return " ".join(str(data[key]) for key in ("name", "variant") if data.get(key))
+        name, variant = (str(data.get(key) or "") for key in ("name", "variant"))
+        return f"{name} ({variant})" if variant else name
 
     @property
     def digest(self) -> str:

@@ -41,6 +41,16 @@ def test_bars_are_as_high_as_their_values() -> None:
     assert len([path for path in drawn.findall("path") if path.attrib["class"] == "whisker"]) == 1
 
 
+def test_groups_of_one_label_are_told_apart_below_their_bars() -> None:
+    groups = ["a long label/land", "a long label/water", "b/land", "b/water"]
+    drawn = _svg(bars("Groups", "accuracy", groups, {"one": [Bar(0.5)] * 4}))
+    names = [text for text in drawn.findall("text") if text.find("title") is not None]
+    assert [text.findtext("title") for text in names] == groups
+    shown = ["".join(row.text or "" for row in text.findall("tspan")) for text in names]
+    assert shown == ["a long label/land", "a long label/water", "b/land", "b/water"]
+    assert [len(text.findall("tspan")) for text in names] == [2, 2, 1, 1]
+
+
 def test_a_histogram_has_the_share_of_each_bin() -> None:
     drawn = _svg(histogram("EPG", "EPG", {"a": [0.0, 0.01, 0.5, 1.0], "none": []}, {"constant": 0.2}))
     ys = [float(pair.split(",")[1]) for pair in drawn.findall("polygon")[0].attrib["points"].split()]

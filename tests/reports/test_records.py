@@ -25,7 +25,7 @@ def _run(folder: Path) -> Path:
 
 def test_a_run_by_its_files(tmp_path: Path) -> None:
     run = read_run(_run(tmp_path / "run"))
-    assert (run.name, run.method, run.data, run.digest) == ("run", "AIM", "birds v1", "abc")
+    assert (run.name, run.method, run.data, run.digest) == ("run", "AIM", "birds (v1)", "abc")
     assert run.metric("acc") == 0.5
     assert run.metric("epg") is None
     assert run.groups == {"a/b": (0.25, None)}
