@@ -98,11 +98,6 @@ def _trained(method: Method) -> tuple[DataSpec, Network]:
         raise ExportError("only a method with its network and the specification of its data can be exported; load one")
     if method.network.unexportable:
         raise ExportError(f"{_named(method)} cannot be exported: {method.network.unexportable}")
-    if type(method).explain is not Method.explain:
-        raise ExportError(
-            f"{_named(method)} cannot be exported: it explains itself in a way of its own, such as a gradient of "
-            "the whole network, which is not written; explain its checkpoint"
-        )
     hiding = [value for value in vars(method.network).values() if isinstance(value, InputMasking)]
     if changing := [type(value).__name__ for value in hiding if not isinstance(value, Fill)]:
         raise ExportError(

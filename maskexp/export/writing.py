@@ -166,6 +166,11 @@ def _compare(method: Method, names: Sequence[str], run: Run) -> dict[str, float]
             prediction = method.explain(images)
         attribution = prediction.attribution_at(spec.image_size)
         expected = [prediction.logits, *prediction.masks, *([] if attribution is None else [attribution])]
+        if len(expected) != len(names):
+            raise ExportError(
+                f"{type(method).__name__} cannot be exported: what it says of images is more or less than what its "
+                "network's forward pass gives, which is all that is written; explain its checkpoint"
+            )
         for name, ours, theirs in zip(names, expected, run(images), strict=True):
             wanted = ours.detach().float().numpy()
             if wanted.shape != theirs.shape:

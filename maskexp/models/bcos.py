@@ -53,6 +53,8 @@ class BCosNetwork(Network):
         ValueError: if ``backbone`` has a layer that cannot be converted, or weights do not fit.
     """
 
+    unexportable = "its map is a gradient of the whole network, which is not written; explain its checkpoint"
+
     def __init__(
         self,
         backbone: str,
