@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 
 def annealed_target(epoch: int, target: float, anneal_epochs: int, start: float = 1.0) -> float:
@@ -69,58 +68,3 @@ def area_loss(masks: Sequence[Tensor], target: float) -> Tensor:
         0.0225
     """
     return ((active_fractions(masks) - target) ** 2).sum()
-
-
-class AreaMultiplier(nn.Module):
-    r"""Weights of the areas of masks that are to be as small as a constraint allows, learned by dual ascent (ours).
-
-    The problem is: minimise :math:`\sum_i r_i` subject to :math:`c_i = L_i - L_i^{ref} - m \le 0`, where :math:`L_i`
-    is the loss with mask *i*, :math:`L_i^{ref}` the loss without it and :math:`m` the margin. Its Lagrangian, divided
-    by the multiplier, is :math:`\sum_i w_i r_i + L_i`, and the weight :math:`w_i`, the inverse of the multiplier, rises
-    while the constraint holds and falls while it does not:
-
-    .. math:: w_i \leftarrow w_i \exp(-\nu \, \mathrm{clip}(\bar c_i / m, -1, 1)),
-
-    with the moving average :math:`\bar c_i` of the constraint as in GECO (Rezende & Viola 2018, "Taming VAEs", there
-    for the reconstruction of an autoencoder). In units of the margin, and clipped, the speed does not depend on it,
-    nor on one bad batch.
-
-    Args:
-        stages: number of masks.
-        margin: :math:`m`, above 0, in nats.
-        speed: :math:`\nu`, the most that a weight's logarithm changes in a step.
-        momentum: of the moving average.
-    """
-
-    RANGE = (1e-3, 1e3)
-    """What a weight may be: a mask that costs no accuracy at any size would raise it for ever."""
-
-    log_weight: Tensor
-    constraint: Tensor
-
-    def __init__(self, stages: int, margin: float, speed: float = 0.01, momentum: float = 0.99) -> None:
-        super().__init__()
-        self.margin = margin
-        self.speed = speed
-        self.momentum = momentum
-        self.register_buffer("log_weight", torch.zeros(stages))
-        self.register_buffer("constraint", torch.zeros(stages))
-
-    @property
-    def weights(self) -> Tensor:
-        """The weight of each mask's area, ``(n,)``."""
-        return self.log_weight.exp()
-
-    @torch.no_grad()
-    def update(self, losses: Tensor, references: Tensor, largest: float = RANGE[1]) -> None:
-        """Change the weights after a step.
-
-        Args:
-            losses: ``(n,)`` :math:`L_i` of this rank's batch.
-            references: ``(n,)`` :math:`L_i^{ref}`.
-            largest: no weight becomes larger than this.
-        """
-        now = mean_over_ranks(losses - references) - self.margin
-        self.constraint.lerp_(now, 1 - self.momentum)
-        self.log_weight -= self.speed * (self.constraint / self.margin).clamp(-1, 1)
-        self.log_weight.clamp_(math.log(self.RANGE[0]), math.log(min(max(largest, self.RANGE[0]), self.RANGE[1])))

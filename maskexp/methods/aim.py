@@ -9,7 +9,7 @@ classifier on that stage's sparse features; the merged head has a cross-entropy 
 Beside it stands a variant of ours, without a threshold to tune (the paper names the hand-tuned τ as its limit):
 :math:`L = \sum_i w_i r_i + \sum_i L_{cls}^{(i)}`, whose :math:`w_i` are learned so that no stage's cross-entropy
 exceeds that of a classifier of the same stage without its mask by more than a margin; see
-:class:`~maskexp.masking.objectives.AreaMultiplier`.
+:class:`~maskexp.masking.area_control.AreaMultiplier`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from maskexp.masking.objectives import AreaMultiplier
+from maskexp.masking.area_control import AreaMultiplier
 from maskexp.methods.stage_masked import StageMasked
 from maskexp.models import AIMNetwork
 from maskexp.models.aim import EstimatorInput
@@ -118,9 +118,9 @@ class AIM(StageMasked):
         return terms
 
     def monitor(self, prediction: Prediction, batch: Batch) -> dict[str, Tensor]:
-        """Return the learned weights of the areas, where there are any."""
+        """Return the learned weights of the areas, or the target area that was found, where there are any."""
         if self.multiplier is None:
-            return {}
+            return super().monitor(prediction, batch)
         return {f"area_weight_stage_{stage}": w.float() for stage, w in enumerate(self.multiplier.weights, start=1)}
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 from unittest.mock import patch
 
@@ -12,7 +11,6 @@ import torch.distributed as dist
 from torch import Tensor
 
 from maskexp.masking import active_fractions, annealed_target, area_loss
-from maskexp.masking.objectives import AreaMultiplier
 from tests.distributed import run_ranks
 
 
@@ -79,42 +77,3 @@ def _count_of_exchanges(rank: int, world_size: int) -> tuple[int, list[float]]:
 @pytest.mark.slow
 def test_all_masks_take_one_exchange_between_ranks() -> None:
     assert run_ranks(_count_of_exchanges, 2) == [(1, [0.5, 1.0])] * 2
-
-
-def test_the_weight_of_an_area_rises_while_its_constraint_holds_and_falls_while_it_does_not() -> None:
-    multiplier = AreaMultiplier(2, margin=0.1, speed=0.5, momentum=0.0)
-    multiplier.update(torch.tensor([1.0, 1.3]), torch.tensor([1.0, 1.0]))
-    assert multiplier.weights.tolist() == pytest.approx([math.exp(0.5), math.exp(-0.5)])
-    multiplier.update(torch.tensor([1.15, 1.0]), torch.tensor([1.0, 1.0]))
-    assert multiplier.weights.tolist() == pytest.approx([math.exp(0.25), 1.0])
-
-
-def test_the_constraint_is_a_moving_average() -> None:
-    multiplier = AreaMultiplier(1, margin=0.1, momentum=0.75)
-    for loss in (1.5, 1.1):
-        multiplier.update(torch.tensor([loss]), torch.tensor([1.0]))
-    assert multiplier.constraint.item() == pytest.approx(0.75 * 0.25 * 0.4 + 0.25 * 0.0)
-
-
-def test_the_weight_of_an_area_stays_between_its_bounds() -> None:
-    multiplier = AreaMultiplier(1, margin=0.1, speed=100.0, momentum=0.0)
-    for loss, weight in ((0.0, 1e3), (9.0, 1e-3)):
-        multiplier.update(torch.tensor([loss]), torch.tensor([1.0]))
-        assert multiplier.weights.item() == pytest.approx(weight)
-    multiplier.update(torch.tensor([0.0]), torch.tensor([1.0]), largest=2.0)
-    assert multiplier.weights.item() == pytest.approx(2.0)
-
-
-def test_the_least_area_within_the_margin_is_found() -> None:
-    """Of losses (1 - r)², a margin of 0.09 allows the area 0.7, where the weight is 2 · 0.3."""
-    multiplier = AreaMultiplier(1, margin=0.09, speed=0.02, momentum=0.9)
-    area = torch.tensor([1.0], requires_grad=True)
-    optimizer = torch.optim.SGD([area], lr=0.1)
-    for _ in range(2000):
-        loss = (1 - area) ** 2
-        (multiplier.weights * area + loss).sum().backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        multiplier.update(loss.detach(), torch.zeros(1))
-    assert area.item() == pytest.approx(0.7, abs=0.01)
-    assert multiplier.weights.item() == pytest.approx(0.6, abs=0.03)

@@ -107,12 +107,15 @@ def test_a_checkpoint_keeps_the_learned_weights(automatic: AIM) -> None:
 @pytest.mark.parametrize(
     ("method", "options", "sentence"),
     [
-        (AIM, {"tau": "aut"}, r'tau is aut; .* or be "auto"'),
-        (AIM, {"tau": "auto", "area_weight": 0.0}, "area_weight is 0; omit it"),
+        (AIM, {"tau": "aut"}, r'tau is aut; .* or be "auto" or "validation"$'),
+        (AIM, {"tau": "auto", "area_weight": 0.0}, "with area_weight 0 nothing asks for an area; omit it"),
+        (AIM, {"tau": "validation", "tolerance": 0.0}, "tolerance is 0.0; it must be above 0"),
+        (AIM, {"tau": "auto", "tolerance": 1.0}, 'only tau "validation" has one'),
+        (AIM, {"tau": "validation", "margin": 0.1}, 'only tau "auto" keeps a margin'),
         (AIM, {"tau": "auto", "margin": 0.0}, "margin is 0.0; it must be above 0"),
         (AIM, {"tau": 0.25, "margin": 0.1}, 'only tau "auto" keeps a margin'),
         (BottomUp, {"tau": "auto"}, "BottomUp cannot tell what its masks cost"),
-        (BottomUp, {"tau": "aut"}, r"must lie in \(0, 1\]$"),
+        (BottomUp, {"tau": "aut"}, r'must lie in \(0, 1\], or be "validation"$'),
     ],
 )
 def test_wishes_that_nothing_would_obey_are_refused(

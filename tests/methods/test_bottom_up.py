@@ -8,10 +8,13 @@ from inspect import signature
 import pytest
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
 
+from maskexp.callbacks import Evaluator
 from maskexp.data import SyntheticBirds
+from maskexp.evaluation import StandardMetrics
 from maskexp.masking import area_loss
+from maskexp.masking.area_control import AreaTarget
 from maskexp.methods import BottomUp
 from maskexp.models import AIMNetwork, BottomUpNetwork
 from maskexp.types import Batch, Prediction
@@ -78,3 +81,42 @@ def test_masks_and_metrics_reach_the_log(birds: SyntheticBirds, trainer: Callabl
 def test_its_masks_have_the_defaults_of_those_of_aim() -> None:
     aim, bottom_up = (signature(network).parameters for network in (AIMNetwork, BottomUpNetwork))
     assert {name: p.default for name, p in bottom_up.items()} == {name: aim[name].default for name in bottom_up}
+
+
+def test_a_target_area_follows_the_accuracy_on_validation() -> None:
+    data = SyntheticBirds(image_size=32, batch_size=8, train_size=16, val_size=12, test_size=4)
+    method = BottomUp(tau="validation", anneal_fraction=0.4, tolerance=2.0, **SMALL)
+    seen: list[tuple[float, float]] = []
+
+    class Watch(Callback):
+        def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+            if not trainer.sanity_checking:
+                seen.append((method.target_area, float(trainer.callback_metrics["val/acc"])))
+
+    trainer = Trainer(
+        max_epochs=5,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        callbacks=[Evaluator([StandardMetrics()]), Watch()],
+    )
+    trainer.fit(method, data)
+    accuracies = [accuracy for _, accuracy in seen]
+    assert method.area_target is not None
+    assert float(method.area_target.best) == pytest.approx(max(accuracies))
+    own = AreaTarget(2.0)
+    for epoch, accuracy in enumerate(accuracies, start=1):
+        own.update(accuracy, 12, epoch, annealed=2)
+    assert float(method.area_target.area) == pytest.approx(float(own.area))
+    assert [target for target, _ in seen[:2]] == pytest.approx([1.0, 0.05**0.5])
+    assert "area_target.area" in method.state_dict()
+
+
+def test_a_target_that_follows_validation_needs_one() -> None:
+    method = BottomUp(tau="validation", **SMALL)
+    method.trainer = Trainer(
+        max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False, limit_val_batches=0
+    )
+    with pytest.raises(ValueError, match="nothing is validated; omit --trainer"):
+        method.check_training(SyntheticBirds())

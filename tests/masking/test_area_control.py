@@ -1,0 +1,105 @@
+"""Areas that are found while a network is trained: weights under a constraint, and a target that follows validation."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from maskexp.masking.area_control import AreaMultiplier, AreaTarget
+
+
+def test_the_weight_of_an_area_rises_while_its_constraint_holds_and_falls_while_it_does_not() -> None:
+    multiplier = AreaMultiplier(2, margin=0.1, speed=0.5, momentum=0.0)
+    multiplier.update(torch.tensor([1.0, 1.3]), torch.tensor([1.0, 1.0]))
+    assert multiplier.weights.tolist() == pytest.approx([math.exp(0.5), math.exp(-0.5)])
+    multiplier.update(torch.tensor([1.15, 1.0]), torch.tensor([1.0, 1.0]))
+    assert multiplier.weights.tolist() == pytest.approx([math.exp(0.25), 1.0])
+
+
+def test_the_constraint_is_a_moving_average() -> None:
+    multiplier = AreaMultiplier(1, margin=0.1, momentum=0.75)
+    for loss in (1.5, 1.1):
+        multiplier.update(torch.tensor([loss]), torch.tensor([1.0]))
+    assert multiplier.constraint.item() == pytest.approx(0.75 * 0.25 * 0.4 + 0.25 * 0.0)
+
+
+def test_the_weight_of_an_area_stays_between_its_bounds() -> None:
+    multiplier = AreaMultiplier(1, margin=0.1, speed=100.0, momentum=0.0)
+    for loss, weight in ((0.0, 1e3), (9.0, 1e-3)):
+        multiplier.update(torch.tensor([loss]), torch.tensor([1.0]))
+        assert multiplier.weights.item() == pytest.approx(weight)
+    multiplier.update(torch.tensor([0.0]), torch.tensor([1.0]), largest=2.0)
+    assert multiplier.weights.item() == pytest.approx(2.0)
+
+
+def test_the_least_area_within_the_margin_is_found() -> None:
+    """Of losses (1 - r)², a margin of 0.09 allows the area 0.7, where the weight is 2 · 0.3."""
+    multiplier = AreaMultiplier(1, margin=0.09, speed=0.02, momentum=0.9)
+    area = torch.tensor([1.0], requires_grad=True)
+    optimizer = torch.optim.SGD([area], lr=0.1)
+    for _ in range(2000):
+        loss = (1 - area) ** 2
+        (multiplier.weights * area + loss).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        multiplier.update(loss.detach(), torch.zeros(1))
+    assert area.item() == pytest.approx(0.7, abs=0.01)
+    assert multiplier.weights.item() == pytest.approx(0.6, abs=0.03)
+
+
+def test_a_target_falls_geometrically_while_it_is_annealed() -> None:
+    target = AreaTarget()
+    assert [target.at(share) for share in (0.0, 0.5, 1.0)] == pytest.approx([1.0, math.sqrt(0.05), 0.05])
+
+
+def test_a_target_falls_within_a_standard_error_of_the_best_accuracy_and_rises_below_it() -> None:
+    target = AreaTarget()
+    target.update(0.9, 100, epoch=1)  # the highest so far: it falls
+    assert target.at(1) == pytest.approx(0.05 * math.exp(-0.1))
+    target.update(0.871, 100, epoch=2)  # a standard error of 0.9 on 100 images is 0.03
+    assert target.at(1) == pytest.approx(0.05 * math.exp(-0.2))
+    target.update(0.869, 100, epoch=3)
+    assert target.at(1) == pytest.approx(0.05 * math.exp(0.1))
+    target.update(0.869, 400, epoch=4)  # of four times as many images it is half as large
+    assert target.at(1) == pytest.approx(0.05 * math.exp(0.4))
+    tolerant = AreaTarget(tolerance=2.0)
+    for epoch, accuracy in enumerate((0.9, 0.85), start=1):
+        tolerant.update(accuracy, 100, epoch)
+    assert tolerant.at(1) == pytest.approx(0.05 * math.exp(-0.2))
+
+
+def test_a_target_changes_by_the_epochs_since_the_validation_before_not_by_the_number_of_validations() -> None:
+    often, once = AreaTarget(), AreaTarget()
+    for step in range(1, 5):
+        often.update(0.9, 100, epoch=2 + step / 4, annealed=2)
+    once.update(0.9, 100, epoch=3, annealed=2)
+    assert often.at(1) == pytest.approx(once.at(1)) == pytest.approx(0.05 * math.exp(-0.1))
+
+
+def test_what_was_validated_while_the_target_was_annealed_only_sets_the_standard() -> None:
+    target = AreaTarget()
+    target.update(0.9, 100, epoch=1, annealed=2)
+    target.update(0.5, 100, epoch=2, annealed=2)
+    assert target.at(1) == pytest.approx(0.05)
+    target.update(0.6, 100, epoch=3, annealed=2)
+    assert target.at(1) == pytest.approx(0.05 * math.exp(0.3))
+
+
+def test_a_target_stays_between_its_bounds() -> None:
+    target = AreaTarget()
+    target.update(0.9, 100, epoch=100)
+    assert target.at(1) == pytest.approx(0.01)
+    target.update(0.5, 100, epoch=200)
+    assert target.at(1) == 1.0
+
+
+def test_the_size_is_found_below_which_accuracy_is_lost() -> None:
+    """An accuracy of 0.9 from an area of 0.2 on, and less below, in proportion."""
+    target, areas = AreaTarget(), []
+    for epoch in range(1, 101):
+        area = target.at(1)
+        target.update(0.9 * min(area / 0.2, 1.0), 1000, epoch)
+        areas.append(area)
+    assert sum(areas[50:]) / 50 == pytest.approx(0.2, abs=0.04)
