@@ -16,7 +16,7 @@ from maskexp.masking.binarize import GumbelForm
 from maskexp.methods.base import Method
 from maskexp.methods.epochs import planned_epochs, steps_per_epoch
 from maskexp.models.pooling import Pooling
-from maskexp.types import Batch, DataModule, Prediction
+from maskexp.types import Batch, Prediction
 
 
 class StageMasked(Method):
@@ -135,13 +135,13 @@ class StageMasked(Method):
         """Return the target area, where it is found."""
         return {} if self.area_target is None else {"target_area": torch.tensor(self.target_area)}
 
-    def check_training(self, data: DataModule) -> None:
+    def on_fit_start(self) -> None:
         """Refuse a training without validations where the target area follows them.
 
         Raises:
             ValueError: if nothing is validated.
         """
-        super().check_training(data)
+        super().on_fit_start()
         if self.area_target is not None and self.trainer.limit_val_batches == 0:
             raise ValueError(
                 'tau is "validation", but nothing is validated; omit --trainer.limit_val_batches 0, or give tau a '

@@ -119,4 +119,4 @@ def test_a_target_that_follows_validation_needs_one() -> None:
         max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False, limit_val_batches=0
     )
     with pytest.raises(ValueError, match="nothing is validated; omit --trainer"):
-        method.check_training(SyntheticBirds())
+        method.on_fit_start()
