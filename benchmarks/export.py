@@ -1,6 +1,7 @@
 """What `maskexp export` writes against the checkpoint: parity of every method and backbone, and latency of `explain`.
 
-    python benchmarks/export.py parity            # random weights, 64 pixels: method x backbone, ONNX and .pt2
+    python benchmarks/export.py parity            # random weights, 64 pixels: method x backbone, as ONNX
+    python benchmarks/export.py parity AIM ERM    # of these alone
     python benchmarks/export.py latency --photo photo.jpg
 
 Latency is of one image and one thread: `network` from the prepared image to maps and logits, `file` from the JPEG on;
@@ -33,54 +34,83 @@ from maskexp.export.writing import write_model
 from maskexp.methods import Method
 from maskexp.types import DataSpec
 
-BACKBONES = ("small_convnet", "resnet18", "convnext_atto", "efficientnet_lite0")
-MUST = ("ERM", "AIM", "BottomUp", "COMET", "DynConv", "CAD", "InputMasked")
+BACKBONES = ("resnet18", "convnext_atto", "tf_efficientnet_lite0")
+RESNETS = ("resnet18", "resnet26", "resnet18d")
+"""Of methods that mask the residual blocks of a ResNet, and refuse any other network."""
+ONLY_RESNETS = ("CAD", "DynConv")
+FIRST = ("ERM", "AIM", "BottomUp", "COMET", "DynConv", "CAD", "InputMasked")
 """Methods that stand first in the table."""
-EVERYWHERE = ("AIM", "ERM")
-"""Methods that are tried on all of them; the others, on one."""
 OPTIONS: dict[str, dict[str, Any]] = {
-    **{name: {"initial_bias": 0.0} for name in ("AIM", "BottomUp")},
-    "COMET": {"selector": "resnet18", "selector_stride": 8},
+    "COMET": {"selector": "small_convnet", "selector_stride": 4},
 }
+
+
+BIASED = ("AIM", "BottomUp")
+"""Methods whose masks are empty or full at random weights unless the first bias of their logits lies between."""
 
 
 def trained(name: str, backbone: str, side: int) -> tuple[Method, Metadata]:
     """Return a method with random weights and batch-norm statistics, and what a file says about it."""
+    if name not in BIASED:
+        return _random(name, backbone, side)
+    images = torch.rand(8, 3, side, side, generator=torch.Generator().manual_seed(0))
+    low, high = -1.0, 1.0
+    for _ in range(12):
+        bias = (low + high) / 2
+        found = _random(name, backbone, side, initial_bias=bias)
+        with torch.no_grad():
+            shown = torch.stack([mask.mean() for mask in found[0](images).masks]).mean()
+        if 0.3 < shown < 0.7:
+            break
+        low, high = (bias, high) if shown <= 0.3 else (low, bias)
+    return found
+
+
+def _random(name: str, backbone: str, side: int, **options: Any) -> tuple[Method, Metadata]:
     torch.manual_seed(0)
     spec = DataSpec("noise", "random", ("a", "b", "c"), (), (), (side, side), (), "segmentation")
-    method: Method = getattr(maskexp.methods, name)(backbone=backbone, weights=None, spec=spec, **OPTIONS.get(name, {}))
+    method: Method = getattr(maskexp.methods, name)(
+        backbone=backbone, weights=None, spec=spec, **OPTIONS.get(name, {}), **options
+    )
     method.build(spec)
     with torch.no_grad():
         for module in method.network.modules():
-            if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
+            if isinstance(module, nn.BatchNorm2d) and module.affine and module.running_mean is not None:
                 module.running_mean.normal_(0, 0.1)
+                module.weight.uniform_(0.8, 1.2)
+                if module.bias is not None:
+                    module.bias.normal_(0, 0.3)
     geometry = Preprocessing("square", 1.0, side)
     return method.eval(), Metadata("benchmark", name, backbone, "noise", spec.class_names, geometry, {})
 
 
-def parity(folder: Path) -> None:
-    """Print the largest difference of each output to the method, on noise in batches of 1 and 3."""
-    names = [
+def parity(folder: Path, names: Sequence[str]) -> None:
+    """Print the largest difference of logits and of masks and map to the method, on noise in batches of 1 and 3."""
+    known = [
         name
         for name, value in sorted(vars(maskexp.methods).items())
         if isinstance(value, type) and issubclass(value, Method) and not getattr(value, "__abstractmethods__", None)
     ]
-    names = [*MUST, *(name for name in names if name not in MUST)]
-    print("| method | backbone | format | logits | masks | attribution | MB |\n|---|---|---|---|---|---|---|")
-    for name in names:
-        for backbone in BACKBONES if name in EVERYWHERE else ("resnet18",):
-            for suffix in (".onnx", ".pt2") if backbone == "resnet18" else (".onnx",):
-                try:
-                    method, metadata = trained(name, backbone, 64)
-                    written = write_model(method, metadata, folder / f"model{suffix}")
-                except (ExportError, ValueError) as error:
-                    print(f"| {name} | {backbone} | {suffix} | {str(error)[:90]} | | | |", flush=True)
-                    break
-                found = written.differences
-                masks = [value for key, value in found.items() if key.startswith("mask_")]
-                shown = [found["logits"], max(masks) if masks else None, found.get("attribution")]
-                cells = " | ".join("–" if value is None else f"{value:.0e}" if value else "0" for value in shown)
-                print(f"| {name} | {backbone} | {suffix} | {cells} | {written.bytes / 1e6:.1f} |", flush=True)
+    print(f"| method | {' | '.join(BACKBONES)} |\n|---|{'---|' * len(BACKBONES)}")
+    for name in names or [*FIRST, *(name for name in known if name not in FIRST)]:
+        cells = []
+        for backbone in RESNETS if name in ONLY_RESNETS else BACKBONES:
+            method, metadata = trained(name, backbone, 64)
+            try:
+                found = write_model(method, metadata, folder / "model.onnx").differences
+            except ExportError as error:
+                cells = [str(error).rpartition("cannot be exported: ")[2].partition(";")[0], *[""] * 2]
+                break
+            maps = max(value for key, value in found.items() if key != "logits")
+            images = torch.rand(8, 3, 64, 64, generator=torch.Generator().manual_seed(0)).numpy()
+            shown = float(OnnxModel(folder / "model.onnx")(images)["attribution"].mean())
+            where = f"{backbone}: " if name in ONLY_RESNETS else ""
+            cells.append(f"{where}{_small(found['logits'])}, {_small(maps)}, {100 * shown:.0f} %")
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def _small(value: float) -> str:
+    return f"{value:.0e}" if value else "0"
 
 
 def milliseconds(calls: Sequence[Callable[[], Any]], repeats: int = 15) -> list[float]:
@@ -145,12 +175,13 @@ def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["parity", "latency", "start"])
+    parser.add_argument("methods", nargs="*", help="for parity; all if none is named")
     parser.add_argument("--photo", type=Path, default=Path("docs/gallery.png"))
     parser.add_argument("--checkpoint", type=Path, help="for start")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if options.what == "parity":
-            parity(Path(folder))
+            parity(Path(folder), options.methods)
         elif options.what == "latency":
             latency(Path(folder), options.photo)
         else:
