@@ -27,6 +27,9 @@ class KeepCheckpoints(Checkpoint):
     Where validations fall into the middle of an epoch (``val_check_interval``), ``best.ckpt`` is written right behind
     the validation, with the weights that it judged.
 
+    An epoch in which a method's target is still annealed (:attr:`~maskexp.methods.Method.settled`) is chosen only while
+    there is no other: its masks are not those that were asked for, however good its score.
+
     Lightning's ModelCheckpoint forgets the best score when the directory has moved, counts a score of an earlier
     validation again in epochs without one, and needs to know the metric before the data is known.
 
@@ -41,6 +44,7 @@ class KeepCheckpoints(Checkpoint):
         rule: the metric that is in force; known from the start of training.
         score: of the best weights so far, None before the first validation.
         epoch: of the best weights so far, counted from 0.
+        settled: whether the best weights so far are of an epoch after the annealing.
     """
 
     def __init__(self, directory: str, metric: str = AUTO) -> None:
@@ -49,6 +53,7 @@ class KeepCheckpoints(Checkpoint):
         self.rule = self.metric
         self.score: float | None = None
         self.epoch: int | None = None
+        self.settled = False
         self._validated = False
 
     @property
@@ -111,7 +116,7 @@ class KeepCheckpoints(Checkpoint):
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed training and a reader of the checkpoint need to know."""
-        return {"rule": self.rule, "score": self.score, "epoch": self.epoch}
+        return {"rule": self.rule, "score": self.score, "epoch": self.epoch, "settled": self.settled}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on comparing with the best score so far, unless the rule was changed by hand.
@@ -120,10 +125,13 @@ class KeepCheckpoints(Checkpoint):
         """
         if self.metric in (AUTO, state_dict["rule"]) and self.best.is_file():
             self.score, self.epoch = state_dict["score"], state_dict["epoch"]
+            self.settled = state_dict.get("settled", True)  # version 0.1 began without it
 
-    def _improves(self, score: float) -> bool:
+    def _improves(self, score: float, settled: bool) -> bool:
         if self.epoch is None:
             return True
+        if settled != self.settled:
+            return settled
         best = -math.inf if self.score is None or math.isnan(self.score) else self.score
         return score > best
 
@@ -133,8 +141,9 @@ class KeepCheckpoints(Checkpoint):
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         score = None if self.rule == LAST else self._score(trainer)
-        if score is None or self._improves(score):
-            self.score, self.epoch = score, trainer.current_epoch
+        settled = getattr(trainer.lightning_module, "settled", True)
+        if score is None or self._improves(score, settled):
+            self.score, self.epoch, self.settled = score, trainer.current_epoch, settled
             trainer.save_checkpoint(self.best, weights_only=False)
 
     def _score(self, trainer: Trainer) -> float:

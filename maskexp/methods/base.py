@@ -70,6 +70,8 @@ class Method(LightningModule, ABC):
         soft_labels: whether the objective can learn from ``label`` as probabilities ``(B, K)``, which MixUp and CutMix
             make; otherwise they are refused.
         supervision: what the method is told about groups beyond what selection and sampling use.
+        settled: whether this epoch asks of the masks what the method was asked for; a checkpoint of an epoch that does
+            not, such as one whose target area is still annealed, is selected only where there is no other.
         selection: the metric by which ``auto`` selects this method's checkpoint; by accuracy if None. ``last`` where
             accuracy says nothing of what is trained, such as a masker for a fixed classifier.
         reads_checkpoints_of: names of other methods whose checkpoints fit this one.
@@ -159,6 +161,11 @@ class Method(LightningModule, ABC):
             ValueError: if the method cannot be trained on this data at all.
         """
         return None
+
+    @property
+    def settled(self) -> bool:
+        """Whether a checkpoint of this epoch is what was asked for; it is unless a method says otherwise."""
+        return True
 
     # --- the network ---------------------------------------------------------------------------------------------
 

@@ -131,6 +131,14 @@ class StageMasked(Method):
         epochs = self.anneal_epochs
         return self.area_target.at(self.current_epoch / epochs if self.current_epoch < epochs else 1.0)
 
+    @property
+    def settled(self) -> bool:
+        """Whether the target area is annealed to its end, or this epoch is the last that there will be."""
+        if self.area_weight == 0:
+            return True
+        last = planned_epochs(self.trainer, "") - 1 if self.anneal_epochs else 0
+        return self.current_epoch >= min(self.anneal_epochs, last)
+
     def monitor(self, prediction: Prediction, batch: Batch) -> dict[str, Tensor]:
         """Return the target area, where it is found."""
         return {} if self.area_target is None else {"target_area": torch.tensor(self.target_area)}

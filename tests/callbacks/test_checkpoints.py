@@ -18,10 +18,14 @@ from maskexp.callbacks import KeepCheckpoints, WholeFileCheckpointIO
 class Scripted(LightningModule):
     """Logs given validation scores, one an epoch, and counts its steps in a weight."""
 
-    def __init__(self, scores: list[float], key: str = "val/acc") -> None:
+    def __init__(self, scores: list[float], key: str = "val/acc", annealed: int = 0) -> None:
         super().__init__()
-        self.scores, self.key = scores, key
+        self.scores, self.key, self.annealed = scores, key, annealed
         self.weight = torch.nn.Parameter(torch.zeros(()))
+
+    @property
+    def settled(self) -> bool:
+        return self.current_epoch >= self.annealed
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         return -self.weight
@@ -42,7 +46,7 @@ class Split:
 
 def fit(keeper: KeepCheckpoints, scores: list[float], **settings: Any) -> Trainer:
     loader = DataLoader(TensorDataset(torch.zeros(2, 1)), batch_size=1)
-    start = settings.pop("ckpt_path", None)
+    start, annealed = settings.pop("ckpt_path", None), settings.pop("annealed", 0)
     trainer = Trainer(
         **{"max_epochs": len(scores), "num_sanity_val_steps": 2} | settings,
         accelerator="cpu",
@@ -52,7 +56,7 @@ def fit(keeper: KeepCheckpoints, scores: list[float], **settings: Any) -> Traine
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(Scripted(scores), loader, loader, ckpt_path=start)
+    trainer.fit(Scripted(scores, annealed=annealed), loader, loader, ckpt_path=start)
     return trainer
 
 
@@ -77,6 +81,24 @@ def test_best_is_the_earliest_maximum(tmp_path: Path, scores: list[float], best:
     assert epoch_of(keeper.best) == keeper.epoch == best
     assert epoch_of(keeper.last) == 2
     assert {path.name for path in tmp_path.iterdir()} == {"best.ckpt", "last.ckpt"}
+
+
+@pytest.mark.parametrize(("annealed", "epochs", "best"), [(2, 4, 3), (2, 2, 1), (4, 4, 1), (0, 4, 1)])
+def test_an_epoch_whose_target_is_still_annealed_is_chosen_only_while_there_is_no_other(
+    tmp_path: Path, annealed: int, epochs: int, best: int
+) -> None:
+    keeper = KeepCheckpoints(str(tmp_path), "acc")
+    fit(keeper, [0.1, 0.9, 0.2, 0.3], max_epochs=epochs, annealed=annealed)
+    assert epoch_of(keeper.best) == keeper.epoch == best
+
+
+def test_a_resumed_training_knows_whether_its_best_epoch_was_annealed(tmp_path: Path) -> None:
+    keeper = KeepCheckpoints(str(tmp_path), "acc")
+    fit(keeper, [0.9, 0.8, 0.1, 0.2], max_epochs=3, annealed=2)
+    assert keeper.epoch == 2
+    again = KeepCheckpoints(str(tmp_path), "acc")
+    fit(again, [0.9, 0.8, 0.1, 0.2], annealed=2, ckpt_path=keeper.last)
+    assert (again.epoch, again.score) == (3, pytest.approx(0.2))
 
 
 def test_final_epoch_by_name(tmp_path: Path) -> None:

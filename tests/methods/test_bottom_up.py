@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from inspect import signature
+from typing import Any
 
 import pytest
 import torch
@@ -111,6 +112,28 @@ def test_a_target_area_follows_the_accuracy_on_validation() -> None:
     assert float(method.area_target.area) == pytest.approx(float(own.area))
     assert [target for target, _ in seen[:2]] == pytest.approx([1.0, 0.05**0.5])
     assert "area_target.area" in method.state_dict()
+
+
+@pytest.mark.parametrize(
+    ("options", "settled"),
+    [
+        ({}, [False, False, True, True]),
+        ({"anneal_fraction": 0.0}, [True, True, True, True]),
+        ({"anneal_fraction": 1.0}, [False, False, False, True]),
+        ({"area_weight": 0.0}, [True, True, True, True]),
+        ({"tau": "validation"}, [False, False, True, True]),
+    ],
+)
+def test_the_masks_are_what_was_asked_for_from_the_end_of_the_annealing_on(
+    options: dict[str, Any], settled: list[bool]
+) -> None:
+    method = BottomUp(**SMALL | options)
+    method.trainer = Trainer(max_epochs=4, accelerator="cpu", logger=False, enable_checkpointing=False)
+    found = []
+    for epoch in range(4):
+        method.trainer.fit_loop.epoch_progress.current.completed = epoch
+        found.append(method.settled)
+    assert found == settled
 
 
 def test_a_target_that_follows_validation_needs_one() -> None:
