@@ -8,13 +8,16 @@ command at once.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
+import multiprocessing.util  # what it does at exit, wait for workers, is registered first and so done last
 import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from types import FrameType
 from typing import Any, ClassVar
 
@@ -22,6 +25,7 @@ __all__ = [
     "RESTART",
     "Interruption",
     "defer_interruption",
+    "end_workers_at_exit",
     "exit_code",
     "first_process",
     "ignore_stop_signals",
@@ -138,6 +142,20 @@ def ignore_stop_signals(worker: int = 0) -> None:
     """
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+
+
+@cache
+def end_workers_at_exit() -> None:
+    """Let no worker that ignores signals keep this process from its end.
+
+    Python asks each worker that is left over, such as one behind an error, to leave, and waits until it has.
+    """
+    atexit.register(_end_workers)
+
+
+def _end_workers() -> None:
+    for worker in multiprocessing.active_children():
+        worker.kill()
 
 
 def keep_freed_memory() -> None:

@@ -122,18 +122,51 @@ def test_a_signal_during_imports_does_not_kill(tmp_path: Path, number: int, code
     assert not (tmp_path / "run").exists()
 
 
+LEFT_OVER = """
+import multiprocessing, sys, time
+from maskexp.process import end_workers_at_exit, ignore_stop_signals
+
+def work(ready):
+    ignore_stop_signals()
+    ready.set()
+    time.sleep(600)
+
+if __name__ == "__main__":
+    if sys.argv[1] == "ended":
+        end_workers_at_exit()
+    context = multiprocessing.get_context("fork")
+    ready = context.Event()
+    context.Process(target=work, args=(ready,), daemon=True).start()
+    ready.wait()
+    print("leaving", flush=True)
+"""
+
+
+def test_a_worker_that_is_left_over_does_not_keep_the_process_from_its_end() -> None:
+    command = [sys.executable, "-c", LEFT_OVER]
+    assert subprocess.run([*command, "ended"], capture_output=True, text=True, timeout=60).stdout == "leaving\n"
+    with subprocess.Popen([*command, "left"], stdout=subprocess.PIPE, text=True, start_new_session=True) as waiting:
+        try:
+            assert waiting.stdout is not None
+            assert waiting.stdout.readline() == "leaving\n"
+            with pytest.raises(subprocess.TimeoutExpired):  # what happens without it
+                waiting.wait(timeout=2)
+        finally:
+            os.killpg(waiting.pid, signal.SIGKILL)
+
+
 FAULTS = """
-import resource, sys, torch
+import resource, sys
 from maskexp.process import keep_freed_memory
-torch.set_num_threads(1)
 if sys.argv[1] == "kept":
     keep_freed_memory()
-for _ in range(5):
-    torch.ones(2**24)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(5):
-    torch.ones(2**24)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        b"x" * 2**26
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults()
+print(faults())
 """
 
 

@@ -26,7 +26,7 @@ from maskexp.data.manifest.table import ManifestTable
 from maskexp.data.transforms.geometry import EvalTransform, ShortSide, TrainTransform
 from maskexp.data.transforms.pipeline import Pipeline
 from maskexp.data.transforms.stored import described
-from maskexp.process import ignore_stop_signals
+from maskexp.process import end_workers_at_exit, ignore_stop_signals
 from maskexp.types import Batch, DataSpec, ForegroundKind
 
 __all__ = ["ImageDataModule"]
@@ -385,6 +385,8 @@ class ImageDataModule(LightningDataModule, ABC):
     def _loader(
         self, dataset: ManifestDataset, sampler: EpochSampler | ShardSampler, batch_size: int, drop_last: bool
     ) -> DataLoader[Any]:
+        if self.num_workers > 0:
+            end_workers_at_exit()
         return DataLoader(
             BatchReader(dataset),
             batch_size=batch_size,
