@@ -12,45 +12,17 @@ medians of processor time, which other jobs on the machine change less than they
 
 from __future__ import annotations
 
-import statistics
 import sys
 import time
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import Callback, Trainer
+from stopwatch import drawn_birds, median_seconds
 from torch import Tensor
 
-from maskexp.data import SyntheticBirds
 from maskexp.methods import COMET
 from maskexp.models import Classifier, COMETNetwork
-
-WARM_UP = 3
-
-
-class Stopwatch(Callback):
-    """Time the steps of a training, and the bare work on the same batches."""
-
-    def __init__(self) -> None:
-        self.ours: list[float] = []
-        self.bare: list[float] = []
-        self.began = 0.0
-
-    def on_train_batch_start(self, trainer: Trainer, method: Any, batch: Any, index: int) -> None:
-        """Do the bare work first in every second step, then start the watch."""
-        if index % 2:
-            self.bare.append(bare_work(method, batch))
-        self.began = time.process_time()
-
-    def on_after_backward(self, trainer: Trainer, method: Any) -> None:
-        """Stop the watch behind the backward pass."""
-        self.ours.append(time.process_time() - self.began)
-
-    def on_train_batch_end(self, trainer: Trainer, method: Any, outputs: Any, batch: Any, index: int) -> None:
-        """Do the bare work afterwards in every other step."""
-        if not index % 2:
-            self.bare.append(bare_work(method, batch))
 
 
 def bare_work(method: COMET, batch: dict[str, Tensor]) -> float:
@@ -69,25 +41,11 @@ def bare_work(method: COMET, batch: dict[str, Tensor]) -> float:
 
 def measure(name: str, image_size: int, batch_size: int, steps: int, **arguments: Any) -> None:
     """Print a row of the table."""
-    data = SyntheticBirds(
-        image_size=image_size, batch_size=batch_size, train_size=batch_size * (steps + WARM_UP), val_size=4, test_size=4
-    )
-    method, watch = COMET(schedule="constant", warmup_epochs=0, **arguments), Stopwatch()
+    data = drawn_birds(image_size, batch_size, steps)
+    method = COMET(schedule="constant", warmup_epochs=0, **arguments)
     # Times do not depend on what the detector knows: it begins at random.
     method.build(data.spec)
-    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
-    trainer = Trainer(
-        max_epochs=1,
-        accelerator="cpu",
-        devices=1,
-        logger=False,
-        limit_val_batches=0,
-        use_distributed_sampler=False,
-        callbacks=[watch],
-        **quiet,  # type: ignore[arg-type]
-    )
-    trainer.fit(method, data)
-    ours, bare = (statistics.median(times[WARM_UP:]) for times in (watch.ours, watch.bare))
+    bare, ours = median_seconds(method, data, lambda batch: bare_work(method, batch))
     print(f"| {name} | {bare:.3f} | {ours:.3f} | {ours / bare:.3f} |", flush=True)
 
 

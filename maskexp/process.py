@@ -148,14 +148,16 @@ def ignore_stop_signals(worker: int = 0) -> None:
 def end_workers_at_exit() -> None:
     """Let no worker that ignores signals keep this process from its end.
 
-    Python asks each worker that is left over, such as one behind an error, to leave, and waits until it has.
+    Python asks each daemonic worker that is left over, such as one behind an error, to leave, and waits until it has.
+    Processes that are none are its user's, and are waited for as ever.
     """
     atexit.register(_end_workers)
 
 
 def _end_workers() -> None:
     for worker in multiprocessing.active_children():
-        worker.kill()
+        if worker.daemon:
+            worker.kill()
 
 
 def keep_freed_memory() -> None:

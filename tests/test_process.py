@@ -126,6 +126,10 @@ LEFT_OVER = """
 import multiprocessing, sys, time
 from maskexp.process import end_workers_at_exit, ignore_stop_signals
 
+def finish():
+    time.sleep(1)
+    print("finished", flush=True)
+
 def work(ready):
     ignore_stop_signals()
     ready.set()
@@ -138,19 +142,22 @@ if __name__ == "__main__":
     ready = context.Event()
     context.Process(target=work, args=(ready,), daemon=True).start()
     ready.wait()
+    context.Process(target=finish).start()
     print("leaving", flush=True)
 """
 
 
 def test_a_worker_that_is_left_over_does_not_keep_the_process_from_its_end() -> None:
     command = [sys.executable, "-c", LEFT_OVER]
-    assert subprocess.run([*command, "ended"], capture_output=True, text=True, timeout=60).stdout == "leaving\n"
+    assert (
+        subprocess.run([*command, "ended"], capture_output=True, text=True, timeout=60).stdout == "leaving\nfinished\n"
+    )
     with subprocess.Popen([*command, "left"], stdout=subprocess.PIPE, text=True, start_new_session=True) as waiting:
         try:
             assert waiting.stdout is not None
             assert waiting.stdout.readline() == "leaving\n"
             with pytest.raises(subprocess.TimeoutExpired):  # what happens without it
-                waiting.wait(timeout=2)
+                waiting.wait(timeout=4)
         finally:
             os.killpg(waiting.pid, signal.SIGKILL)
 

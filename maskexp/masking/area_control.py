@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +46,13 @@ class AreaMultiplier(nn.Module):
         self.momentum = momentum
         self.register_buffer("log_weight", torch.zeros(stages))
         self.register_buffer("constraint", torch.zeros(stages))
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
+        # Moves to another device, but stays float32 where networks become bfloat16, in which a step of it would vanish.
+        moved: Self = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        for name in ("log_weight", "constraint"):
+            setattr(moved, name, getattr(moved, name).float())
+        return moved
 
     @property
     def weights(self) -> Tensor:
@@ -89,16 +98,19 @@ class AreaTarget(nn.Module):
     RANGE = (0.01, 1.0)
     """What a target may be."""
 
-    area: Tensor
-    best: Tensor
-    epoch: Tensor
-
     def __init__(self, tolerance: float = 1.0) -> None:
         super().__init__()
         self.tolerance = tolerance
-        self.register_buffer("area", torch.tensor(self.SMALL))
-        self.register_buffer("best", torch.tensor(0.0))
-        self.register_buffer("epoch", torch.tensor(0.0, dtype=torch.float64))
+        # Numbers and no buffers: each step reads the target, and none has to wait for a device to tell it.
+        self.area, self.best, self.epoch = self.SMALL, 0.0, 0.0
+
+    def get_extra_state(self) -> Tensor:
+        """Return what a checkpoint keeps."""
+        return torch.tensor([self.area, self.best, self.epoch], dtype=torch.float64)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Go on from what a checkpoint keeps."""
+        self.area, self.best, self.epoch = state.tolist()
 
     def at(self, annealed: float) -> float:
         """Return the target area.
@@ -106,9 +118,8 @@ class AreaTarget(nn.Module):
         Args:
             annealed: share of the annealing that is over, in [0, 1].
         """
-        return self.SMALL**annealed if annealed < 1 else float(self.area)
+        return self.SMALL**annealed if annealed < 1 else self.area
 
-    @torch.no_grad()
     def update(self, accuracy: float, images: int, epoch: float, annealed: float = 0.0) -> None:
         """Note a validation, and change the target after it, unless it is still annealed.
 
@@ -118,12 +129,10 @@ class AreaTarget(nn.Module):
             epoch: how many epochs of training there were, not always a whole number.
             annealed: how many of them belong to the annealing.
         """
-        since = epoch - max(float(self.epoch), annealed)
-        self.best.clamp_(min=accuracy)
-        self.epoch.fill_(epoch)
+        since = epoch - max(self.epoch, annealed)
+        self.best, self.epoch = max(self.best, accuracy), epoch
         if since <= 0:
             return
-        best = float(self.best)
-        within = accuracy >= best - self.tolerance * math.sqrt(best * (1 - best) / images)
-        self.area *= math.exp(since * (-self.FALL if within else self.RISE))
-        self.area.clamp_(*self.RANGE)
+        within = accuracy >= self.best - self.tolerance * math.sqrt(self.best * (1 - self.best) / images)
+        least, most = self.RANGE
+        self.area = min(max(self.area * math.exp(since * (-self.FALL if within else self.RISE)), least), most)

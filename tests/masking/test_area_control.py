@@ -103,3 +103,17 @@ def test_the_size_is_found_below_which_accuracy_is_lost() -> None:
         target.update(0.9 * min(area / 0.2, 1.0), 1000, epoch)
         areas.append(area)
     assert sum(areas[50:]) / 50 == pytest.approx(0.2, abs=0.04)
+
+
+def test_weights_are_learned_in_float32_where_the_network_is_bfloat16() -> None:
+    multiplier = AreaMultiplier(1, margin=0.1, speed=0.01, momentum=0.0).to(torch.bfloat16)
+    multiplier.log_weight.fill_(4.0)  # the next bfloat16 is 4.03
+    multiplier.update(torch.tensor([0.0]), torch.tensor([0.0]))
+    assert multiplier.log_weight.item() == pytest.approx(4.01)
+
+
+def test_a_target_is_the_same_where_the_network_is_bfloat16() -> None:
+    target = AreaTarget().to(torch.bfloat16)
+    for epoch in range(300, 303):
+        target.update(0.9, 100, epoch, annealed=299)
+    assert target.at(1) == pytest.approx(0.05 * math.exp(-0.3))

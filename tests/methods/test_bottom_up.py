@@ -105,13 +105,17 @@ def test_a_target_area_follows_the_accuracy_on_validation() -> None:
     trainer.fit(method, data)
     accuracies = [accuracy for _, accuracy in seen]
     assert method.area_target is not None
-    assert float(method.area_target.best) == pytest.approx(max(accuracies))
+    assert method.area_target.best == pytest.approx(max(accuracies))
     own = AreaTarget(2.0)
     for epoch, accuracy in enumerate(accuracies, start=1):
         own.update(accuracy, 12, epoch, annealed=2)
-    assert float(method.area_target.area) == pytest.approx(float(own.area))
+    assert method.area_target.area == pytest.approx(own.area)
     assert [target for target, _ in seen[:2]] == pytest.approx([1.0, 0.05**0.5])
-    assert "area_target.area" in method.state_dict()
+    again = BottomUp(tau="validation", anneal_fraction=0.4, tolerance=2.0, **SMALL)
+    again.build(data.spec)
+    again.load_state_dict(method.state_dict())
+    assert again.area_target is not None
+    assert again.area_target.get_extra_state().tolist() == method.area_target.get_extra_state().tolist()
 
 
 @pytest.mark.parametrize(
