@@ -35,7 +35,7 @@ from maskexp.studies import (
 )
 from maskexp.studies.cells import BAD_CONFIGURATION, STATES, fit_command, progress, read_record
 from maskexp.studies.slurm import TEMPLATE, submitted
-from maskexp.studies.study import is_study
+from maskexp.studies.study_file import is_study
 from maskexp.tables import print_table
 
 __all__ = ["default_runs", "is_study", "open_study", "row_configuration", "run"]

@@ -16,8 +16,8 @@ from maskexp.cli.matrix import default_runs, open_study
 from maskexp.files import atomic_write, readable
 from maskexp.reports import Gallery, RecordError, Report, RunRecord, StudyTable, find_runs, read_run, render
 from maskexp.studies import Runs, Study, tabulate_study
+from maskexp.studies.rendering import cells_of, pairs_of, remarks_on
 from maskexp.studies.slurm import submitted
-from maskexp.studies.table import cells_of, remarks_on
 
 __all__ = ["run"]
 
@@ -100,9 +100,8 @@ def _of_study(file: Path, options: argparse.Namespace) -> tuple[Report, Path]:
     if len(done) > len(shown):
         notes.append(f"The first {len(shown)} of {len(done)} rows are shown in detail.")
     counts = Counter(states[cell.folder].name for cell in study.cells)
-    content = StudyTable(
-        study.title, header, rows, remarks_on(table), {str(name): count for name, count in counts.items()}
-    )
+    by_state = {str(name): count for name, count in counts.items()}
+    content = StudyTable(study.title, header, rows, remarks_on(table), by_state, *pairs_of(table))
     return Report(options.title or study.title, shown, content, notes=notes, created=_now()), runs.path
 
 

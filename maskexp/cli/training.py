@@ -64,7 +64,7 @@ from maskexp.process import (
     keep_freed_memory,
 )
 from maskexp.results import RunDirectory, RunRecorder, print_summary, write_charts, write_table
-from maskexp.studies.study import is_study
+from maskexp.studies.study_file import is_study
 from maskexp.studies.sweep import VALIDATIONS
 
 __all__ = ["TrainingCLI", "run"]

@@ -51,6 +51,8 @@ class StudyTable:
         rows: as many texts each.
         remarks: below it.
         states: how many of its runs are in which state.
+        pair_header: of the columns of the second table, which compares rows with each other.
+        pairs: its rows; none where the study compares none.
     """
 
     title: str
@@ -58,6 +60,8 @@ class StudyTable:
     rows: Sequence[Sequence[str]]
     remarks: Sequence[str] = ()
     states: Mapping[str, int] = field(default_factory=dict)
+    pair_header: Sequence[str] = ()
+    pairs: Sequence[Sequence[str]] = ()
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,12 @@ Nothing here imports torch: a cell is a command, and what it measured is read fr
 
 from maskexp.studies.cells import Attempt, CellState, Runs, run_cell
 from maskexp.studies.pool import Pool, gpu_slots
+from maskexp.studies.rendering import RENDERERS
 from maskexp.studies.slurm import SlurmError, Submission, submit
-from maskexp.studies.study import Cell, Column, Published, Row, Study, StudyError, read_study
-from maskexp.studies.table import RENDERERS, StudyTable, tabulate_study
-from maskexp.studies.verdicts import Comparison, Sample, compare
+from maskexp.studies.study import Cell, Column, Pair, Published, Row, Study, StudyError
+from maskexp.studies.study_file import read_study
+from maskexp.studies.table import Difference, StudyTable, tabulate_study
+from maskexp.studies.verdicts import Comparison, Sample, compare, compare_rows
 
 __all__ = [
     "RENDERERS",
@@ -17,6 +19,8 @@ __all__ = [
     "CellState",
     "Column",
     "Comparison",
+    "Difference",
+    "Pair",
     "Pool",
     "Published",
     "Row",
@@ -28,6 +32,7 @@ __all__ = [
     "StudyTable",
     "Submission",
     "compare",
+    "compare_rows",
     "gpu_slots",
     "read_study",
     "run_cell",

@@ -1,57 +1,18 @@
-"""A study file: rows of experiments × seeds, and the numbers that were published for them.
-
-::
-
-    study: quickstart
-    title: Four methods on drawn birds
-    seeds: [0, 1, 2]
-    seed_keys: [seed_everything, data.seed]
-    overrides: {trainer.max_epochs: 20}
-    columns:
-      - {metric: test/acc_worst_group, title: WGA, scale: 100, margin: 1.0}
-    rows:
-      - synthetic/erm.yaml                    # the row "erm"
-      - real95/*_aim_*.yaml                   # one row for each file, named after it
-      - name: aim_35
-        title: AIM[2, 35 %]
-        file: synthetic/aim.yaml
-        overrides: {model.tau: 0.35}
-        published:
-          source: the paper's Table 1
-          values: {test/acc_worst_group: [78.1, 0.4]}
-      - name: cub                             # several files, laid on each other in this order
-        file: [data/cub.yaml, synthetic/aim.yaml]
-        reads: {test/acc: test/acc_group_mean}  # where this row finds what a column shows, if not under its name
-      - name: diet                            # no file: known from the literature alone
-        published: {source: the paper's Table 1, values: {test/acc_worst_group: 71.0}}
-
-Files are relative to the study. Overrides are written with dotted keys, as on the command line, or nested; those of a
-row lie on those of the study. A published value is a mean, or a mean and a standard deviation, in the units of its
-column (the metric times ``scale``).
-"""
+"""What a study is: rows of runs that differ in their seed, the numbers published for them, and what is compared."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from maskexp.suggestions import did_you_mean
 
-__all__ = ["Cell", "Column", "Compose", "Published", "Row", "Study", "StudyError", "is_study", "read_study"]
-
-Compose = Callable[[Sequence[Path], Sequence[tuple[Mapping[str, Any], str]]], dict[str, Any]]
-"""Reads configuration files with their layers, lays mappings (each with where it comes from) on top, returns all."""
-
-STUDY_KEYS = ("study", "title", "seeds", "seed_keys", "overrides", "columns", "published", "rows", "notes")
-ROW_KEYS = ("name", "title", "file", "overrides", "reads", "seeds", "published")
-COLUMN_KEYS = ("metric", "title", "scale", "margin")
-PUBLISHED_KEYS = ("source", "n", "data", "values")
+__all__ = ["Cell", "Column", "Pair", "Published", "Row", "Study", "StudyError", "content_address"]
 
 NEUTRAL_KEYS = (
     *("run_dir", "ckpt_path", "gallery", "trainer.logger", "trainer.default_root_dir", "trainer.log_every_n_steps"),
@@ -151,6 +112,21 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """Two rows whose difference is of interest.
+
+    Attributes:
+        row: name of a row.
+        against: name of the row that is subtracted.
+        columns: in which they are compared.
+    """
+
+    row: str
+    against: str
+    columns: tuple[Column, ...]
+
+
+@dataclass(frozen=True)
 class Study:
     """A study file, read."""
 
@@ -160,6 +136,7 @@ class Study:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
+    pairs: tuple[Pair, ...] = ()
 
     @property
     def cells(self) -> list[Cell]:
@@ -179,88 +156,6 @@ class Study:
                     raise StudyError(f"the row {name!r} of {self.file} has published numbers only and cannot be run")
                 return row
         raise StudyError(f"{self.file} has no row {name!r}; {did_you_mean(name, [row.name for row in self.rows])}")
-
-
-def is_study(values: Mapping[str, Any]) -> bool:
-    """Whether the contents of a YAML file are a study rather than a configuration."""
-    return "study" in values and "rows" in values
-
-
-def read_study(file: str | Path, compose: Compose) -> Study:
-    """Read a study and compose the configuration of each of its runs.
-
-    Args:
-        file: the study.
-        compose: reads and merges configuration files.
-
-    Raises:
-        StudyError: if the study says something that it cannot say.
-    """
-    path = Path(file)
-    values = compose([path], [])
-    if not is_study(values):
-        raise StudyError(f"{path} is no study: a study has the keys study (its name) and rows")
-    _only(values, STUDY_KEYS, f"{path}")
-    name = str(values["study"])
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
-        raise StudyError(f"{path}: the name {name!r} may hold letters, digits, '.', '_' and '-' only")
-    rows: list[Row] = []
-    for entry in _list(values["rows"], f"rows in {path}"):
-        rows += _rows(entry, values, path, compose)
-    names = [row.name for row in rows]
-    if twice := sorted({one for one in names if names.count(one) > 1}):
-        raise StudyError(f"{path} has two rows called {twice[0]!r}; give each a name of its own")
-    if not rows:
-        raise StudyError(f"{path} has no rows")
-    columns = tuple(_column(entry, path) for entry in _list(values.get("columns", []), f"columns in {path}"))
-    _check_published_columns(rows, columns, path)
-    notes = tuple(str(note) for note in _list(values.get("notes", []), f"notes in {path}"))
-    return Study(name, str(values.get("title", name)), path, columns, tuple(rows), notes)
-
-
-def _rows(entry: Any, study: Mapping[str, Any], path: Path, compose: Compose) -> list[Row]:
-    """Return the rows of one entry: a file, a pattern of files, or a mapping."""
-    if isinstance(entry, str):
-        entry = {"file": entry}
-    if not isinstance(entry, Mapping):
-        raise StudyError(f"a row in {path} is a file or a mapping with file or name, not {entry!r}")
-    where = f"the row {entry.get('name', entry.get('file', '?'))!r} of {path}"
-    _only(entry, ROW_KEYS, where)
-    published = _published(entry.get("published"), study.get("published") or {}, where)
-    if "file" not in entry:
-        if "name" not in entry or published is None:
-            raise StudyError(f"{where} needs a file to run, or a name and published numbers")
-        return [Row(str(entry["name"]), str(entry.get("title", entry["name"])), (), published)]
-    if isinstance(entry["file"], list):
-        if "name" not in entry:
-            raise StudyError(f"{where} lays several files on each other and needs a name")
-        layers = [_files(str(file), path, where, compose) for file in entry["file"]]
-        stacks = [[file for found in layers for file in found]]
-    else:
-        stacks = [[file] for file in _files(str(entry["file"]), path, where, compose)]
-    if len(stacks) > 1 and (published is not None or "name" in entry or "title" in entry):
-        raise StudyError(
-            f"{where} stands for {len(stacks)} files; a name, title or published numbers belong to one row"
-        )
-    reads = {str(column): str(key) for column, key in (entry.get("reads") or {}).items()}
-    overrides = [(_nested(study.get("overrides"), where), f"overrides of {path}")]
-    overrides.append((_nested(entry.get("overrides"), where), f"overrides of {where}"))
-    rows = []
-    for files in stacks:
-        config = compose(files, overrides)
-        name = str(entry.get("name", files[-1].stem))
-        seeds = _seeds(entry.get("seeds", study.get("seeds", [0])), where)
-        keys = _list(study.get("seed_keys", ["seed_everything"]), f"seed_keys in {path}")
-        cells = tuple(_cell(name, seed, config, keys, where) for seed in seeds)
-        rows.append(Row(name, str(entry.get("title", name)), cells, published, reads))
-    return rows
-
-
-def _cell(row: str, seed: int, config: Mapping[str, Any], keys: Sequence[Any], where: str) -> Cell:
-    own = deepcopy(dict(config))
-    for key in keys:
-        _merge(own, _nested({str(key): seed}, where))
-    return Cell(row, seed, own, content_address(own))
 
 
 def content_address(config: Mapping[str, Any]) -> str:
@@ -296,124 +191,6 @@ def _canonical(value: Any, is_class: bool = False) -> Any:
     if isinstance(value, (list, tuple)):
         return [_canonical(inner) for inner in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _files(pattern: str, study: Path, where: str, compose: Compose) -> list[Path]:
-    """Return the files that a pattern names; studies among them are no rows."""
-    folder = study.parent
-    if not any(sign in pattern for sign in "*?["):
-        file = folder / pattern
-        if not file.is_file():
-            near = sorted(str(other.relative_to(file.parent)) for other in file.parent.glob("*.yaml"))
-            hint = f"; {did_you_mean(file.name, near, 'look at its folder')}" if near else ""
-            raise StudyError(f"{where}: there is no file {file}{hint}")
-        return [file]
-    found = sorted(file for file in folder.glob(pattern) if file.is_file())
-    files = [file for file in found if not is_study(compose([file], []))]
-    if not files:
-        raise StudyError(f"{where}: no file matches {pattern} in {folder}")
-    return files
-
-
-def _published(entry: Any, common: Mapping[str, Any], where: str) -> Published | None:
-    if entry is None:
-        return None
-    if not isinstance(entry, Mapping):
-        raise StudyError(f"{where}: published is a mapping with source and values")
-    _only(entry, PUBLISHED_KEYS, f"published of {where}")
-    merged = {**common, **entry}
-    if not str(merged.get("source") or "").strip():
-        raise StudyError(f"{where} has published numbers without a source; say where they stand (published.source)")
-    n = merged.get("n")
-    if n is not None and (type(n) is not int or n < 1):
-        raise StudyError(f"{where}: published.n is a number of runs, not {n!r}")
-    values = merged.get("values") or {}
-    if not isinstance(values, Mapping):
-        raise StudyError(f"{where}: published.values gives a number for each metric")
-    pairs = {str(metric): _mean_and_std(value, f"{where}, {metric}") for metric, value in values.items()}
-    data = {str(key): str(value) for key, value in (merged.get("data") or {}).items()}
-    _only(data, ("name", "variant"), f"published.data of {where}")
-    return Published(str(merged["source"]), n, data, pairs)
-
-
-def _mean_and_std(value: Any, where: str) -> tuple[float, float | None]:
-    pair = value if isinstance(value, list) else [value, None]
-    if len(pair) == 2 and _is_number(pair[0]) and (pair[1] is None or (_is_number(pair[1]) and pair[1] >= 0)):
-        return float(pair[0]), None if pair[1] is None else float(pair[1])
-    raise StudyError(f"{where}: a published value is a mean, or [mean, standard deviation], not {value!r}")
-
-
-def _column(entry: Any, path: Path) -> Column:
-    if isinstance(entry, str):
-        entry = {"metric": entry}
-    if not isinstance(entry, Mapping) or "metric" not in entry:
-        raise StudyError(f"a column in {path} is a metric such as test/acc, or a mapping with metric, not {entry!r}")
-    _only(entry, COLUMN_KEYS, f"the column {entry['metric']!r} of {path}")
-    metric, scale, margin = str(entry["metric"]), entry.get("scale", 1.0), entry.get("margin")
-    if not _is_number(scale) or scale <= 0 or not (margin is None or (_is_number(margin) and margin > 0)):
-        raise StudyError(f"scale and margin of the column {metric!r} of {path} have to be positive numbers")
-    title = str(entry.get("title", metric.removeprefix("test/")))
-    return Column(metric, title, float(scale), None if margin is None else float(margin))
-
-
-def _check_published_columns(rows: Sequence[Row], columns: Sequence[Column], path: Path) -> None:
-    known = [column.metric for column in columns]
-    for row in rows:
-        for metric in (*(row.published.values if row.published else ()), *row.reads):
-            if metric not in known:
-                raise StudyError(
-                    f"{path} says something of {metric!r} for {row.name!r} but has no such column; "
-                    f"{did_you_mean(metric, known, 'add it to columns')}"
-                )
-
-
-def _seeds(value: Any, where: str) -> list[int]:
-    if isinstance(value, list) and value and all(type(seed) is int and seed >= 0 for seed in value):
-        if len(set(value)) == len(value):
-            return list(value)
-        raise StudyError(f"{where}: a seed is given twice in {value}")
-    raise StudyError(f"{where}: seeds is a list of whole numbers from 0 on, not {value!r}")
-
-
-def _nested(overrides: Any, where: str) -> dict[str, Any]:
-    """Return dotted overrides as nested mappings; ``model.tau`` is an argument of the model's class."""
-    if overrides is None:
-        return {}
-    if not isinstance(overrides, Mapping):
-        raise StudyError(f"{where}: overrides are keys and values, not {overrides!r}")
-    nested: dict[str, Any] = {}
-    for key, value in overrides.items():
-        parts = str(key).split(".")
-        if parts[0] in ("model", "data") and len(parts) > 1 and parts[1] not in ("class_path", "init_args"):
-            parts.insert(1, "init_args")
-        for part in reversed(parts):
-            value = {part: value}
-        _merge(nested, value)
-    return nested
-
-
-def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> None:
-    for key, value in above.items():
-        if isinstance(value, Mapping) and isinstance(below.get(key), dict):
-            _merge(below[key], value)
-        else:
-            below[key] = deepcopy(value)
-
-
-def _only(values: Mapping[str, Any], known: Sequence[str], where: str) -> None:
-    for key in values:
-        if key not in known:
-            raise StudyError(f"{where} has no key {key!r}; {did_you_mean(str(key), known)}")
-
-
-def _list(value: Any, where: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise StudyError(f"{where} has to be a list, not {value!r}")
-    return value
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < float("inf")
 
 
 def _class_name(section: Any) -> str:

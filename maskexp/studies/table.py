@@ -1,22 +1,15 @@
-"""The table of a study: mean ± standard deviation over seeds, beside what was published, with a verdict."""
+"""What a study measured: mean and deviation over seeds, beside what was published and other rows, with verdicts."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from maskexp.studies.cells import CellState, Record, Runs, read_record
 from maskexp.studies.study import Column, Row, Study
-from maskexp.studies.verdicts import Comparison, Sample, compare
+from maskexp.studies.verdicts import Comparison, Sample, compare, compare_rows
 
-__all__ = ["RENDERERS", "Entry", "Line", "StudyTable", "cells_of", "remarks_on", "tabulate_study"]
+__all__ = ["Difference", "Entry", "Line", "StudyTable", "tabulate_study"]
 
 NOTHING = "–"
 
@@ -30,12 +23,35 @@ class Entry:
         sample: of our runs, in shown units; None if none has the metric.
         published: mean and standard deviation, in shown units; None if none was published.
         comparison: of the two; None if nothing was published.
+        values: of our runs by seed, in shown units.
     """
 
     column: Column
     sample: Sample | None
     published: tuple[float, float | None] | None
     comparison: Comparison | None
+    values: Mapping[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One number of one row against the same of another.
+
+    Attributes:
+        row: of the study.
+        against: the other row, which is subtracted.
+        column: which metric.
+        comparison: what the runs of both say.
+        common: how many seeds both rows have.
+        alike: in how many of them the difference has the sign of that of the means.
+    """
+
+    row: Row
+    against: Row
+    column: Column
+    comparison: Comparison
+    common: int
+    alike: int
 
 
 @dataclass(frozen=True)
@@ -60,6 +76,10 @@ class Line:
     supervision: tuple[str, ...]
     failures: tuple[str, ...]
 
+    def entry(self, column: Column) -> Entry:
+        """Return the number under ``column``."""
+        return next(entry for entry in self.entries if entry.column == column)
+
     @property
     def runs(self) -> str:
         """Done runs, and out of how many where some are missing; nothing for a row known from the literature alone."""
@@ -75,6 +95,7 @@ class StudyTable:
 
     study: Study
     lines: tuple[Line, ...]
+    differences: tuple[Difference, ...] = ()
 
     @property
     def has_published(self) -> list[Column]:
@@ -110,215 +131,58 @@ def tabulate_study(study: Study, runs: Runs, states: Mapping[str, CellState]) ->
         runs: where they run.
         states: of all cells, by folder.
     """
-    return StudyTable(study, tuple(_line(row, study.columns, runs, states) for row in study.rows))
+    lines = {row.name: _line(row, study.columns, runs, states) for row in study.rows}
+    pairs = [(lines[pair.row], lines[pair.against], column) for pair in study.pairs for column in pair.columns]
+    return StudyTable(study, tuple(lines.values()), tuple(_difference(*pair) for pair in pairs))
 
 
 def _line(row: Row, columns: tuple[Column, ...], runs: Runs, states: Mapping[str, CellState]) -> Line:
-    done = [read_record(runs.folder(cell)) for cell in row.cells if states[cell.folder].name == "done"]
+    records = {cell.seed: read_record(runs.folder(cell)) for cell in row.cells if states[cell.folder].name == "done"}
+    done = list(records.values())
     failures = [
         f"{row.title}, seed {cell.seed}: {state.name} ({state.detail}); log: {runs.folder(cell) / 'log.txt'}"
         for cell in row.cells
         if (state := states[cell.folder]).name in ("failed", "stale")
     ]
-    entries = tuple(_entry(column, done, row) for column in columns)
+    entries = tuple(_entry(column, records, row) for column in columns)
     rules = tuple(sorted({record.rule for record in done if record.rule}))
     data = tuple(sorted({" ".join(filter(None, record.data)) for record in done}))
     supervision = tuple(sorted({record.supervision for record in done if record.supervision}))
     return Line(row, len(done), entries, rules, data, supervision, tuple(failures))
 
 
-def _entry(column: Column, done: list[Record], row: Row) -> Entry:
+def _entry(column: Column, records: Mapping[int, Record], row: Row) -> Entry:
     key, published = row.reads.get(column.metric, column.metric), row.published
-    values = [value for record in done if (value := (record.metrics or {}).get(key)) is not None]
-    sample = Sample.of([value * column.scale for value in values]) if values else None
+    found = {seed: (record.metrics or {}).get(key) for seed, record in records.items()}
+    values = {seed: value * column.scale for seed, value in found.items() if value is not None}
+    sample = Sample.of(list(values.values())) if values else None
     known = published.values.get(column.metric) if published else None
     if known is None or published is None:
-        return Entry(column, sample, None, None)
+        return Entry(column, sample, None, None, values)
     if sample is None:
         return Entry(column, None, known, Comparison("not run"))
-    if any(not _is_data(record, published.data) for record in done):
-        return Entry(column, sample, known, Comparison("other data", sample.mean - known[0]))
-    return Entry(column, sample, known, compare(sample, *known, published.n, column.margin))
+    if any(not _is_data(record, published.data) for record in records.values()):
+        return Entry(column, sample, known, Comparison("other data", sample.mean - known[0]), values)
+    return Entry(column, sample, known, compare(sample, *known, published.n, column.margin), values)
+
+
+def _difference(line: Line, other: Line, column: Column) -> Difference:
+    ours, theirs = line.entry(column), other.entry(column)
+    if ours.sample is None or theirs.sample is None:
+        return Difference(line.row, other.row, column, Comparison("not run"), 0, 0)
+    if line.data != other.data:
+        comparison = Comparison("other data", ours.sample.mean - theirs.sample.mean)
+    else:
+        comparison = compare_rows(ours.sample, theirs.sample, column.margin)
+    signs = [_sign(ours.values[seed] - theirs.values[seed]) for seed in sorted({*ours.values} & {*theirs.values})]
+    direction = _sign(comparison.difference or 0.0)
+    return Difference(line.row, other.row, column, comparison, len(signs), signs.count(direction))
+
+
+def _sign(number: float) -> int:
+    return (number > 0) - (number < 0)
 
 
 def _is_data(record: Record, wanted: Mapping[str, str]) -> bool:
     name, variant = record.data
     return wanted.get("name", name) == name and wanted.get("variant", variant) == variant
-
-
-# --- rendering -------------------------------------------------------------------------------------------------------
-
-
-def _digits(column: Column) -> int:
-    return 3 if column.scale < 10 else 2
-
-
-def _number(mean: float, std: float | None, digits: int, sign: str = "±") -> str:
-    return f"{mean:.{digits}f}" + ("" if std is None else f" {sign} {std:.{digits}f}")
-
-
-def cells_of(table: StudyTable, sign: str = "±") -> tuple[list[str], list[list[str]]]:
-    """Return header and rows of text that the terminal, Markdown, LaTeX and reports share."""
-    compared, told_apart = table.has_published, len(table.supervisions) > 1
-    header = ["", "n", "supervision"] if told_apart else ["", "n"]
-    for column in table.study.columns:
-        header += [column.title, "published", "verdict"] if column in compared else [column.title]
-    rows = []
-    for line in table.lines:
-        row = [line.row.title, line.runs]
-        if told_apart:
-            row.append(", ".join(line.supervision) or NOTHING)
-        for entry in line.entries:
-            digits, sample = _digits(entry.column), entry.sample
-            text = NOTHING if sample is None else _number(sample.mean, sample.std, digits, sign)
-            row.append(text if sample is None or sample.n == line.done else f"{text} (n={sample.n})")
-            if entry.column in compared:
-                row.append(NOTHING if entry.published is None else _number(*entry.published, digits, sign))
-                row.append("" if entry.comparison is None else entry.comparison.verdict)
-        rows.append(row)
-    return header, rows
-
-
-def remarks_on(table: StudyTable) -> list[str]:
-    """Return what a reader has to know below the table."""
-    remarks = []
-    if any(line.done for line in table.lines):
-        rules = ", ".join(f"best epoch by val/{rule}" if rule != "last" else "final epoch" for rule in table.rules)
-        remarks.append(f"mean ± standard deviation (ddof 1) over n runs; checkpoint: {rules or 'not recorded'}")
-    if len(table.supervisions) == 1 and table.supervisions != ("none",):
-        remarks.append(f"every row uses {table.supervisions[0]}")
-    for line in table.lines:
-        if len(line.rules) > 1:
-            remarks.append(f"{line.row.title}: its runs were selected by different rules ({', '.join(line.rules)})")
-        if len(line.data) > 1:
-            remarks.append(f"{line.row.title}: its runs used different data ({', '.join(line.data)})")
-    for line in table.lines:
-        remarks += [_explained(line, entry) for entry in line.entries if _is_explained(entry)]
-    if table.sources:
-        remarks.append(f"published: {'; '.join(table.sources)}. A published ± may be a standard error")
-    remarks += [failure for line in table.lines for failure in line.failures]
-    return remarks + list(table.study.notes)
-
-
-def _is_explained(entry: Entry) -> bool:
-    return entry.comparison is not None and entry.comparison.verdict != "not run"
-
-
-def _explained(line: Line, entry: Entry) -> str:
-    found, digits = entry.comparison, _digits(entry.column)
-    if found is None or found.difference is None:
-        raise ValueError("only what was run is explained")
-    text = f"{line.row.title}, {entry.column.title}: difference {found.difference:+.{digits}f}"
-    if found.interval is not None:
-        low, high = found.interval
-        text += f" [{low:+.{digits}f}, {high:+.{digits}f}] (95 %, {found.test})"
-    if entry.column.margin is not None:
-        text += f", margin {entry.column.margin:g}"
-    if found.verdict == "other data":
-        text += f", measured on {', '.join(line.data)}"
-    return f"{text}: {found.verdict}"
-
-
-def to_terminal(table: StudyTable) -> str:
-    """Return the table as it is printed, as wide as it has to be."""
-    header, rows = cells_of(table)
-    shown = Table(title=escape(table.study.title), title_justify="left", box=box.SIMPLE_HEAD)
-    for i, heading in enumerate(header):
-        shown.add_column(escape(heading), justify="left" if i == 0 else "right", no_wrap=True)
-    for row in rows:
-        shown.add_row(*map(escape, row))
-    output = io.StringIO()
-    console = Console(
-        file=output, width=max(80, sum(max(len(c) for c in column) + 4 for column in zip(header, *rows, strict=True)))
-    )
-    console.print(shown)
-    return (
-        "\n".join(line.rstrip() for line in output.getvalue().splitlines())
-        + "\n"
-        + "".join(f"{remark}\n" for remark in remarks_on(table))
-    )
-
-
-def to_markdown(table: StudyTable) -> str:
-    """Return a GitHub table and a list of remarks."""
-    header, rows = cells_of(table)
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *rows]
-    text = "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
-    remarks = "".join(f"* {remark}\n" for remark in remarks_on(table))
-    return f"{text}\n{remarks}" if remarks else text
-
-
-LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-} | {
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-    "–": "--",
-    "<": "$<$",
-    "τ": r"$\tau$",
-}
-
-
-def to_latex(table: StudyTable) -> str:
-    """Return a tabular for booktabs; the remarks are comments above it."""
-    header, rows = cells_of(table)
-
-    def line(cells: list[str]) -> str:
-        return f"{' & '.join(''.join(LATEX.get(letter, letter) for letter in cell) for cell in cells)} \\\\\n"
-
-    remarks = "".join(f"% {remark}\n" for remark in remarks_on(table))
-    head = f"\\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}\n\\toprule\n{line(header)}\\midrule\n"
-    return f"{remarks}{head}{''.join(map(line, rows))}\\bottomrule\n\\end{{tabular}}\n"
-
-
-def to_csv(table: StudyTable) -> str:
-    """Return one line for each row and metric, with all that the verdict was read off, in full precision."""
-    output = io.StringIO()
-    writer = csv.writer(output, lineterminator="\n")
-    writer.writerow(
-        [
-            *("study", "row", "metric", "scale", "runs", "done", "failed", "n", "mean", "std", "selection", "data"),
-            "supervision",
-            *("published_mean", "published_std", "published_n", "source", "difference", "low", "high", "test"),
-            *("margin", "verdict"),
-        ]
-    )
-    for line in table.lines:
-        published = line.row.published
-        for entry in line.entries:
-            sample, known, found = entry.sample, entry.published, entry.comparison
-            low, high = found.interval if found and found.interval else ("", "")
-            writer.writerow(
-                [
-                    *(table.study.name, line.row.name, entry.column.metric, f"{entry.column.scale:g}"),
-                    *(len(line.row.cells), line.done, len(line.failures)),
-                    *((sample.n, sample.mean, _blank(sample.std)) if sample else (0, "", "")),
-                    *("; ".join(line.rules), "; ".join(line.data), "; ".join(line.supervision)),
-                    *((known[0], _blank(known[1])) if known else ("", "")),
-                    *((_blank(published.n), published.source) if published and known else ("", "")),
-                    *(_blank(found.difference) if found else "", low, high, found.test if found else ""),
-                    *(_blank(entry.column.margin), found.verdict if found else ""),
-                ]
-            )
-    return output.getvalue()
-
-
-def _blank(value: float | None) -> float | str:
-    return "" if value is None else value
-
-
-RENDERERS: dict[str, Callable[[StudyTable], str]] = {
-    "terminal": to_terminal,
-    "markdown": to_markdown,
-    "latex": to_latex,
-    "csv": to_csv,
-}
-"""Ways to write a table, by name."""

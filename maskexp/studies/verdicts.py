@@ -1,4 +1,4 @@
-"""Does what we measured differ from what was published, agree with it, or is that undecided?
+"""Does what we measured differ from what was published, or from another row; agree with it; or is that undecided?
 
 Both sides are few runs. "Within the published standard deviation" would disown a third of perfect replications, and a
 test that does not reject is no agreement; so the difference of the means gets a 95 % interval (Welch), and the verdict
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["LEVEL", "Comparison", "Sample", "Verdict", "compare"]
+__all__ = ["LEVEL", "Comparison", "Sample", "Verdict", "compare", "compare_rows"]
 
 LEVEL = 0.95
 LIKELY_COUNTS = (3, 5, 10)
@@ -50,7 +50,7 @@ class Comparison:
 
     Attributes:
         verdict: see the module.
-        difference: ours minus published; None where there is nothing to compare.
+        difference: ours minus published, or one row minus the other; None where there is nothing to compare.
         interval: its 95 % interval; the widest where the number of published runs is not known.
         test: name of the test, with what it takes for granted.
     """
@@ -84,6 +84,24 @@ def compare(ours: Sample, mean: float, std: float | None, n: int | None, margin:
     known = f"published n = {n}" if n is not None else f"published n unknown, tried {', '.join(map(str, counts))}"
     verdict = verdicts.pop() if len(verdicts) == 1 else "undecided"
     return Comparison(verdict, difference, widest, f"Welch's t, {known}")
+
+
+def compare_rows(one: Sample, other: Sample, margin: float | None) -> Comparison:
+    """Compare the runs of two rows of ours.
+
+    Runs of one seed are not taken in pairs: two or three differences bound a mean too loosely, and where such runs go
+    together, Welch's interval is only wider than it need be.
+
+    Args:
+        one: runs of a row.
+        other: runs of another, which is subtracted.
+        margin: largest absolute difference that counts as agreement; None: agreement cannot be stated.
+    """
+    difference = one.mean - other.mean
+    if one.std is None or other.std is None:
+        return Comparison("n < 2", difference)
+    interval = _welch(difference, one.std, one.n, other.std, other.n)
+    return Comparison(_verdict(interval, margin), difference, interval, "Welch's t")
 
 
 def _welch(difference: float, std: float, n: int, other_std: float, other_n: int) -> tuple[float, float]:

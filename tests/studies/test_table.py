@@ -160,3 +160,58 @@ def test_mixed_selection_rules_are_named(tmp_path: Path) -> None:
         finish(runs.folder(cell), {"test/acc": 0.5}, evaluations={"test": {"checkpoint": {"rule": rule}}})
     text = RENDERERS["terminal"](tabulate_study(study, runs, runs.states(study.cells)))
     assert "its runs were selected by different rules (acc, last)" in text
+
+
+@pytest.fixture
+def compared(tmp_path: Path) -> StudyTable:
+    """AIM against ERM: higher in two of three common seeds, AIM with a fourth; a row on other data, and one not run."""
+    rows: list[dict[str, Any]] = [
+        {"name": "erm", "file": "erm.yaml", "title": "ERM"},
+        {"name": "aim", "file": "aim.yaml", "title": "AIM[2]", "seeds": [0, 1, 2, 3]},
+        {"name": "cub", "file": "erm.yaml", "overrides": {"model.lr": 1.0}},
+        {"name": "later", "file": "erm.yaml", "overrides": {"model.lr": 2.0}},
+    ]
+    pairs = [
+        {"row": "aim", "against": "erm", "metrics": ["test/acc"]},
+        {"row": "cub", "against": "erm", "metrics": ["test/acc"]},
+        {"row": "later", "against": "erm"},
+    ]
+    study = study_of(tmp_path, rows, columns=COLUMNS, seeds=[0, 1, 2], comparisons=pairs)
+    runs = Runs(tmp_path / "runs")
+    for name, values in {"erm": [0.8, 0.7, 0.6], "aim": [0.9, 0.65, 0.95, 0.9], "cub": [0.5, 0.4, 0.45]}.items():
+        data = {"name": "cub", "variant": ""} if name == "cub" else {"name": "synthetic_birds", "variant": ""}
+        for cell, value in zip(study.row(name).cells, values, strict=True):
+            finish(runs.folder(cell), {"test/acc": value}, data=data)
+    return tabulate_study(study, runs, runs.states(study.cells))
+
+
+def test_rows_are_compared_with_each_other_over_their_seeds(compared: StudyTable) -> None:
+    said = [(found.row.name, found.column.metric, found.comparison.verdict) for found in compared.differences]
+    assert said == [
+        ("aim", "test/acc", "undecided"),
+        ("cub", "test/acc", "other data"),
+        ("later", "test/acc", "not run"),
+        ("later", "test/epg", "not run"),
+    ]
+    aim = compared.differences[0]
+    assert aim.comparison.difference == pytest.approx(85.0 - 70.0)
+    assert (aim.alike, aim.common) == (2, 3)
+
+
+def test_comparisons_of_rows_are_a_second_table_in_every_format(compared: StudyTable) -> None:
+    terminal, latex = RENDERERS["terminal"](compared), RENDERERS["latex"](compared)
+    assert re.search(r"AIM\[2\] +ERM +acc \[%\] +\+15\.00 +\[-\d+\.\d\d, \+\d+\.\d\d\] +2/3 +undecided", terminal)
+    assert "not corrected for how many are compared" in terminal
+    assert "| later | ERM | epg | – | – | – | not run |" in RENDERERS["markdown"](compared)
+    assert latex.count(r"\begin{tabular}") == latex.count(r"\end{tabular}") == 2
+    lines = [line for line in csv.DictReader(io.StringIO(RENDERERS["csv"](compared))) if line["against"]]
+    assert [(line["row"], line["against"], line["verdict"]) for line in lines[:2]] == [
+        ("aim", "erm", "undecided"),
+        ("cub", "erm", "other data"),
+    ]
+    assert (lines[0]["n"], float(lines[0]["difference"])) == ("4", pytest.approx(15.0))
+
+
+def test_a_study_without_comparisons_has_one_table(table: StudyTable) -> None:
+    assert "against" not in RENDERERS["terminal"](table)
+    assert RENDERERS["latex"](table).count(r"\begin{tabular}") == 1

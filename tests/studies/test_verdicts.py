@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from scipy import stats
 
-from maskexp.studies import Comparison, Sample, compare
+from maskexp.studies import Comparison, Sample, compare, compare_rows
 
 OURS = [94.0, 94.5, 94.3, 94.1, 94.8]
 
@@ -71,3 +71,13 @@ def test_within_the_published_deviation_is_not_the_criterion() -> None:
     found = compare(Sample.of([0.0, 2.0, 4.0]), 0.5, 1.0, 3, margin=None)
     assert abs(found.difference or 0) > 1.0
     assert found.verdict == "undecided"
+
+
+def test_two_rows_are_compared_by_welchs_interval_of_their_runs() -> None:
+    other = [93.0, 93.1, 92.6]
+    found = compare_rows(Sample.of(OURS), Sample.of(other), margin=None)
+    expected = stats.ttest_ind(OURS, other, equal_var=False).confidence_interval(0.95)
+    assert found.interval == pytest.approx((expected.low, expected.high))
+    assert (found.verdict, found.test) == ("differs", "Welch's t")
+    assert compare_rows(Sample.of(other), Sample.of(OURS), None).difference == pytest.approx(-1.44)
+    assert compare_rows(Sample.of(OURS), Sample.of([1.0]), None).verdict == "n < 2"
