@@ -60,9 +60,7 @@ def run(verb: str, args: Sequence[str]) -> int:
     )
     if options.images < 1:
         raise CommandError(f"--images is {options.images}; an audit needs at least 1")
-    checkpoints = [Path(checkpoint) for checkpoint in options.checkpoints]
-    if missing := [str(checkpoint) for checkpoint in checkpoints if not checkpoint.is_file()]:
-        raise CommandError(f"there is no checkpoint {missing[0]!r}; give files, such as RUN/checkpoints/best.ckpt")
+    checkpoints = _files(options.checkpoints)
     device = device_called(options.device)
     methods = [load_method(checkpoint) for checkpoint in checkpoints]
     data = data_of_checkpoint(checkpoints[0], about_data)
@@ -94,11 +92,8 @@ def run(verb: str, args: Sequence[str]) -> int:
         answers.append(answer)
         if not options.json:
             _print(answer, findings, ids)
-        if is_selected(checkpoint) and not about_data and options.split == "test":
-            home = RunDirectory.of_checkpoint(checkpoint)
-            if home is not None:
-                write_json(home.evaluations / "audit.json", answer)
-                note(f"wrote {home.evaluations / 'audit.json'}")
+        if not about_data and options.split == "test":
+            _keep(answer, checkpoint)
     between = None
     if len(asked) > 1:
         with torch.inference_mode(False), torch.no_grad():
@@ -113,6 +108,21 @@ def run(verb: str, args: Sequence[str]) -> int:
     if reached:
         note(f"the audit found {', '.join(reached)}, which --fail-on names")
     return FAILED if reached else 0
+
+
+def _files(names: Sequence[str]) -> list[Path]:
+    files = [Path(name) for name in names]
+    if missing := [str(file) for file in files if not file.is_file()]:
+        raise CommandError(f"there is no checkpoint {missing[0]!r}; give files, such as RUN/checkpoints/best.ckpt")
+    return files
+
+
+def _keep(answer: dict[str, Any], checkpoint: Path) -> None:
+    """Write an audit of a run's selected checkpoint, on the run's own test images, beside its other evaluations."""
+    home = RunDirectory.of_checkpoint(checkpoint) if is_selected(checkpoint) else None
+    if home is not None:
+        write_json(home.evaluations / "audit.json", answer)
+        note(f"wrote {home.evaluations / 'audit.json'}")
 
 
 def _parser(verb: str) -> argparse.ArgumentParser:
