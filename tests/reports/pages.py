@@ -71,7 +71,9 @@ def record(name: str, **changes: object) -> RunRecord:
 def ordinary() -> Report:
     """Two runs, a study and a gallery."""
     table = StudyTable(
-        "Two rows", ("", "n", "acc", "verdict"), (("first", "3", "0.8", "agrees"),), ("mean",), {"done": 3}
+        *("Two rows", ("", "n", "acc", "verdict"), (("first", "3", "0.8", "agrees"),), ("mean",), {"done": 3}),
+        pair_header=("", "against", "verdict"),
+        pairs=(("first", "second", "differs"),),
     )
     runs = (record("first"), record("second"))
     return Report("A study", runs, table, pictured(), ("A note.",), "2026-01-01 12:00")
@@ -106,5 +108,9 @@ def hostile() -> Report:
     found = pictured(12, bad[:2], prefix=bad[1])
     models = [Model(bad[number], 0, bad[2], each.judged) for number, each in enumerate(found.models)]
     gallery = Gallery(found.sets, models, (bad[2],))
-    table = StudyTable(bad[0], ("", bad[1]), ((bad[2], bad[3]),), (bad[4],), {bad[0]: 1})
+    table = StudyTable(
+        *(bad[0], ("", bad[1]), ((bad[2], bad[3]),), (bad[4],), {bad[0]: 1}),
+        pair_header=("", bad[0]),
+        pairs=((bad[2], bad[3]),),
+    )
     return Report(bad[1], (run,), table, gallery, (bad[4], bad[5]), bad[0])

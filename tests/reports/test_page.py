@@ -63,6 +63,14 @@ def test_all_sections_are_there() -> None:
     assert "[0.731, 0.855]" in page.text
 
 
+def test_differences_of_rows_are_a_table_of_their_own_that_praises_and_blames_none() -> None:
+    page = Elements(render(ordinary()))
+    labels = [attrs["aria-label"] for _, attrs in page.found if str(attrs.get("aria-label", "")).endswith("of rows")]
+    assert labels == ["Differences of rows"]
+    chips = [attrs["class"] for tag, attrs in page.found if tag == "span" and "chip" in str(attrs.get("class"))]
+    assert chips[:2] == ["chip good", "chip"], "agrees with what was published; differs from another row"
+
+
 def test_a_page_without_gallery_or_study_has_no_empty_sections() -> None:
     page = Elements(render(Report("bare", (record("one", audit=None, curves={}),))))
     assert [attrs["id"] for tag, attrs in page.found if tag == "section"] == ["numbers", "provenance"]
