@@ -1,7 +1,8 @@
-"""A first look at the arguments of a training verb, before the parser that knows all classes exists."""
+"""A first look at arguments: before the parser that knows all classes exists, and before any work is done."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ __all__ = [
     "refuse_environment",
     "require_plain_values",
     "take_values",
+    "target_file",
 ]
 
 
@@ -178,3 +180,18 @@ def nested_nulls(args: Sequence[str]) -> list[str]:
             del written[-1 if equals else -2 :]
             written.append(f'{names[0]}.{names[1]}={{"{names[2]}": null}}')
     return written
+
+
+def target_file(name: str | Path) -> Path:
+    """Return a file that a command is to write at its end, refused at its beginning where it cannot be written.
+
+    Raises:
+        CommandError: if there is a folder of that name, or no folder that may be written for it.
+    """
+    path = Path(name)
+    if path.is_dir():
+        raise CommandError(f"{path} is a folder; name a file in it")
+    parent = next((parent for parent in path.absolute().parents if parent.exists()), path.absolute().parent)
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise CommandError(f"{path} cannot be written: {parent} is no folder that you may write")
+    return path

@@ -26,7 +26,7 @@ from maskexp.cli.arguments import at_home
 from maskexp.cli.errors import CommandError
 from maskexp.yaml_files import YamlError, read_yaml
 
-__all__ = ["Configuration", "differences", "first_nan", "flatten", "read_configuration", "short_name"]
+__all__ = ["Configuration", "compose", "differences", "first_nan", "flatten", "read_configuration", "short_name"]
 
 LAYERS = "layers"
 SECTIONS = ("model", "data")
@@ -111,6 +111,28 @@ def read_configuration(paths: Sequence[str | Path]) -> Configuration:
     return configuration
 
 
+def compose(
+    base: Sequence[Path] | Mapping[str, Any], overlays: Sequence[tuple[Mapping[str, Any], str]]
+) -> dict[str, Any]:
+    """Return configuration files with their layers, or a composed configuration, with what is laid on top.
+
+    Args:
+        base: files, or what this function returned.
+        overlays: keys and values as a user types or nests them, each with where it comes from.
+
+    Raises:
+        CommandError: as :func:`read_configuration`, or if an overlay says what a file could not.
+    """
+    configuration = Configuration()
+    if isinstance(base, Mapping):
+        configuration.merge(base, "the files")
+    else:
+        configuration = read_configuration(base)
+    for values, origin in overlays:
+        configuration.merge(_written_out(values, origin), origin)
+    return configuration.values
+
+
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return the leaves of nested mappings by dotted key; an empty mapping is a leaf.
 
@@ -191,8 +213,8 @@ def _layers(path: Path, above: tuple[Path, ...]) -> Iterator[tuple[Path, dict[st
     yield path, values
 
 
-def _written_out(values: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """Return the contents of a file in the parser's form: no dots in keys, no class by its name alone."""
+def _written_out(values: Mapping[str, Any], path: Path | str) -> dict[str, Any]:
+    """Return a file, or overrides, in the form of the parser: no dots in keys, no class by its name alone."""
     full: dict[str, Any] = {}
     for key, value in values.items():
         if "." not in key:
@@ -206,7 +228,7 @@ def _written_out(values: Mapping[str, Any], path: Path) -> dict[str, Any]:
     return full
 
 
-def _section(section: str, value: Any, path: Path) -> Any:
+def _section(section: str, value: Any, path: Path | str) -> Any:
     """Return what a file says about a section; ``model`` and ``data`` as ``class_path`` and ``init_args``."""
     if section in SECTIONS and isinstance(value, str) and value not in NULLS:
         return {"class_path": value}
@@ -241,7 +263,7 @@ def _full_key(key: str) -> list[str]:
     return full
 
 
-def _place(values: dict[str, Any], names: Sequence[str], value: Any, key: str, path: Path) -> None:
+def _place(values: dict[str, Any], names: Sequence[str], value: Any, key: str, path: Path | str) -> None:
     """Set what a key with dots means."""
     *way, last = names
     for name in way:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from maskexp._version import __version__
+from maskexp.cli.arguments import target_file
 from maskexp.cli.errors import CommandError
 from maskexp.cli.explain_checkpoint import evaluation_pipeline
 from maskexp.data.transforms import EvalTransform
@@ -29,6 +30,7 @@ def run(verb: str, args: Sequence[str]) -> int:
         raise CommandError(
             f"maskexp {verb} writes files that end in {' or '.join(SUFFIXES)}, and {options.out!r} does not"
         )
+    target_file(options.out)
     checkpoint = read_checkpoint(options.checkpoint)
     spec, pipeline = data_spec(checkpoint), evaluation_pipeline(checkpoint)
     method = load_method(options.checkpoint)

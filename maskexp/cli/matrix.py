@@ -11,14 +11,13 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from maskexp.cli.config import Configuration, read_configuration
+from maskexp.cli.config import Configuration, compose
 from maskexp.cli.errors import CommandError
 from maskexp.studies import (
     Attempt,
@@ -55,8 +54,13 @@ SLURM_OPTIONS = {
 def run(verb: str, args: Sequence[str]) -> int:
     """Do what ``matrix`` was asked for; return 0, 1 if a cell failed, or 128 + the signal that stopped it."""
     options = _parser(verb).parse_args(args)
-    if options.cell is not None:
-        return _run_one(options)
+    try:
+        return _run_one(options) if options.cell is not None else _run_study(verb, options)
+    except StudyError as error:
+        raise CommandError(str(error)) from error
+
+
+def _run_study(verb: str, options: argparse.Namespace) -> int:
     if options.file is None:
         raise CommandError(f"maskexp {verb} needs a study: maskexp {verb} FILE --runs DIR")
     _check_options(options)
@@ -73,15 +77,12 @@ def run(verb: str, args: Sequence[str]) -> int:
     _check(pending, options)
     for note in notes:
         _say(note)
-    try:
-        runs.claim(study)
-        if options.rerun_stale:
-            for cell in pending:
-                if states[cell.folder].name == "stale":
-                    _say(f"{cell.folder}: set aside as {runs.set_aside(cell).name}")
-        return (_submit if options.launcher == "slurm" else _run_here)(study, runs, pending, states, options)
-    except StudyError as error:
-        raise CommandError(str(error)) from error
+    runs.claim(study)
+    if options.rerun_stale:
+        for cell in pending:
+            if states[cell.folder].name == "stale":
+                _say(f"{cell.folder}: set aside as {runs.set_aside(cell).name}")
+    return (_submit if options.launcher == "slurm" else _run_here)(study, runs, pending, states, options)
 
 
 def open_study(file: str) -> Study:
@@ -91,7 +92,7 @@ def open_study(file: str) -> Study:
         CommandError: if it cannot be read.
     """
     try:
-        return read_study(file, _compose)
+        return read_study(file, compose)
     except StudyError as error:
         raise CommandError(str(error)) from error
 
@@ -117,13 +118,6 @@ def row_configuration(files: Sequence[str], name: str) -> Configuration:
     configuration = Configuration()
     configuration.merge(row.cells[0].config, f"the row {name!r} of {files[0]}")
     return configuration
-
-
-def _compose(files: Sequence[Path], overlays: Sequence[tuple[Mapping[str, Any], str]]) -> dict[str, Any]:
-    configuration = read_configuration(files)
-    for values, origin in overlays:
-        configuration.merge(values, origin)
-    return configuration.values
 
 
 def _parser(verb: str) -> argparse.ArgumentParser:
@@ -197,6 +191,10 @@ def _check_options(options: argparse.Namespace) -> None:
         given += ["template"] if options.template != TEMPLATE else []
         if given:
             raise CommandError(f"--{given[0]} is for SLURM: add --launcher slurm")
+    elif options.singleton and options.jobs is not None:
+        raise CommandError(
+            "--jobs bounds the tasks of an array, and --singleton makes a job of each cell; leave one out"
+        )
 
 
 def _check(pending: Sequence[Cell], options: argparse.Namespace) -> None:
@@ -236,7 +234,7 @@ def _run_here(
     counts = Counter(state.name for state in final.values())
     summary = ", ".join(f"{counts[name]} {name}" for name in STATES if counts[name])
     _say(f"{summary}; see them with: maskexp table {study.file} --runs {runs.path}")
-    return 1 if failed else 0
+    return 1 if failed or ended["failed"] else 0
 
 
 def _submit(

@@ -1,8 +1,8 @@
 """What has to be trained before a run: found beside it, or trained first, resumably, by the same machinery.
 
 A detector lies in ``<parent of the run's directory>/detectors/<method>-<backbone>-<digest>``, a run directory like any
-other. The digest is over the data and everything that its numbers depend on, so that the next run that needs the same
-detector finds it, and one that needs another does not.
+other. The digest is over the data and everything that its numbers depend on, maskexp's version included, so that the
+next run that needs the same detector finds it, and one that needs another does not.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+from maskexp._version import __version__
 from maskexp.cli.config import Configuration
 from maskexp.cli.errors import CommandError
 from maskexp.cli.terminal import note
@@ -107,6 +108,7 @@ def _digest(configuration: Mapping[str, Any], data_digest: str) -> str:
         "seed": configuration["seed_everything"],
         "selection": configuration.get("selection"),
         "trainer": {key: configuration["trainer"].get(key) for key in TRAINER_KEYS},
+        "version": __version__,
     }
     return hashlib.sha256(json.dumps(_plain(content), sort_keys=True, default=str).encode()).hexdigest()[:10]
 

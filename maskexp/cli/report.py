@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from maskexp.cli.arguments import data_flags
+from maskexp.cli.arguments import data_flags, target_file
 from maskexp.cli.errors import CommandError
 from maskexp.cli.matrix import default_runs, open_study
 from maskexp.files import atomic_write, readable
@@ -37,11 +37,12 @@ def run(verb: str, args: Sequence[str]) -> int:
         raise CommandError(f"{studies[0]} is a study, which has a page of its own; give it alone")
     if options.runs is not None and not studies:
         raise CommandError("--runs says where the runs of a study are; of runs, give the folders themselves")
+    if options.out:
+        target_file(options.out)
     try:
         report, home = _of_study(studies[0], options) if studies else _of_runs(paths, options)
     except RecordError as error:
         raise CommandError(str(error)) from error
-    out = Path(options.out) if options.out else home / "report.html"
     notes = list(report.notes)
     if options.images:
         # torch is imported here, where images are wanted, and nowhere else
@@ -53,6 +54,7 @@ def run(verb: str, args: Sequence[str]) -> int:
     elif about_data:
         raise CommandError(f"{about_data[0]} changes the images, of which there are none with --images 0; leave it out")
     page = render(report)
+    out = Path(options.out or home / "report.html")
     with atomic_write(out) as partial:
         partial.write_text(page, encoding="utf-8")
     sys.stderr.write(f"maskexp: wrote {out} ({readable(len(page.encode()))})\n")
@@ -106,10 +108,14 @@ def _of_study(file: Path, options: argparse.Namespace) -> tuple[Report, Path]:
 
 
 def _first_done(study: Study, runs: Runs, done: set[str]) -> list[RunRecord]:
-    first = [next((cell for cell in row.cells if cell.folder in done), None) for row in study.rows]
-    return [
-        read_run(runs.folder(cell), row.title) for row, cell in zip(study.rows, first, strict=True) if cell is not None
-    ]
+    titles = Counter(row.title for row in study.rows)
+    records = []
+    for row in study.rows:
+        # Runs are told apart by the names that the page gives them.
+        name = row.title if titles[row.title] == 1 else f"{row.title} ({row.name})"
+        cell = next((cell for cell in row.cells if cell.folder in done), None)
+        records += [] if cell is None else [read_run(runs.folder(cell), name)]
+    return records
 
 
 def _of_runs(paths: Sequence[Path], options: argparse.Namespace) -> tuple[Report, Path]:

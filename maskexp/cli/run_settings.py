@@ -28,6 +28,7 @@ __all__ = ["add_run_settings", "check_changes", "check_run_settings", "choices"]
 FIRST_WEIGHTS = (
     *("model.weights", "model.selector_weights"),
     *("model.detector_checkpoint", "model.classifier_checkpoint", "model.identifier_checkpoint"),
+    "model.predictor_checkpoint",
 )
 """Keys that a training reads once, before its first step."""
 

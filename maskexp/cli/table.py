@@ -7,9 +7,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from maskexp.cli.arguments import target_file
+from maskexp.cli.errors import CommandError
 from maskexp.cli.matrix import default_runs, open_study
 from maskexp.files import atomic_write
-from maskexp.studies import RENDERERS, Runs, tabulate_study
+from maskexp.studies import RENDERERS, Runs, StudyError, tabulate_study
 from maskexp.studies.slurm import submitted
 
 __all__ = ["run"]
@@ -25,9 +27,15 @@ def run(verb: str, args: Sequence[str]) -> int:
     parser.add_argument("--format", choices=sorted(RENDERERS), default="terminal", help="(default: terminal)")
     parser.add_argument("--output", metavar="OUT", type=Path, help="write the table to a file instead of printing it")
     options = parser.parse_args(args)
+    if options.output is not None:
+        target_file(options.output)
     study = open_study(options.file)
     runs = Runs(options.runs or default_runs(study))
-    text = RENDERERS[options.format](tabulate_study(study, runs, runs.states(study.cells, submitted(runs))))
+    try:
+        states = runs.states(study.cells, submitted(runs))
+    except StudyError as error:
+        raise CommandError(str(error)) from error
+    text = RENDERERS[options.format](tabulate_study(study, runs, states))
     if options.output is None:
         sys.stdout.write(text)
     else:

@@ -17,6 +17,10 @@ __all__ = ["RecordError", "RunRecord", "find_runs", "mapping", "read_run"]
 CONFIG, ENVIRONMENT, METRICS, AUDIT = "config.yaml", "env.json", "metrics.json", "evaluations/audit.json"
 FINDING = {"part", "question", "number", "control", "verdict", "sentence"}
 """What a finding of an audit has to say."""
+TRAINED_FIRST = ("detectors", "classifiers", "identifiers", "predictors")
+"""Folders beside runs, of what their methods trained first."""
+SET_ASIDE = ".stale-"
+"""In the name of a run that another one has taken the place of."""
 DEEPEST = 2
 """Folders below the given one in which runs are looked for."""
 
@@ -95,6 +99,8 @@ class RunRecord:
 def find_runs(folder: Path) -> list[Path]:
     """Return the runs in a folder, or in folders up to two levels below it, sorted by name.
 
+    What they trained first, and stale runs that were set aside, are left out unless ``folder`` is one of them.
+
     Raises:
         RecordError: if there is none.
     """
@@ -102,10 +108,10 @@ def find_runs(folder: Path) -> list[Path]:
         return [folder]
     level, found = [folder], list[Path]()
     for _ in range(DEEPEST):
-        level = sorted(entry for parent in level for entry in parent.iterdir() if entry.is_dir())
-        runs = [entry for entry in level if (entry / CONFIG).is_file() and entry.parent.name != "detectors"]
-        found += runs
-        level = [entry for entry in level if not (entry / CONFIG).is_file() and entry.name != "detectors"]
+        entries = sorted(entry for parent in level for entry in parent.iterdir() if entry.is_dir())
+        entries = [entry for entry in entries if entry.name not in TRAINED_FIRST and SET_ASIDE not in entry.name]
+        found += [entry for entry in entries if (entry / CONFIG).is_file()]
+        level = [entry for entry in entries if not (entry / CONFIG).is_file()]
     if not found:
         raise RecordError(f"{folder} holds no run: there is no {CONFIG} in it, or {DEEPEST} levels below it")
     return found

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import re
 import subprocess
@@ -190,21 +191,18 @@ def read_record(folder: Path) -> Record:
     if not (folder / "DONE").is_file():
         return Record()
     env = _read_json(folder / "env.json") or {}
-    data = env.get("data") or {}
-    checkpoint = ((env.get("evaluations") or {}).get("test") or {}).get("checkpoint") or {}
-    started, ended = env.get("started"), env.get("ended")
-    seconds = None
-    if started and ended and not env.get("earlier_starts"):
-        seconds = (datetime.fromisoformat(ended) - datetime.fromisoformat(started)).total_seconds()
+    data, checkpoint = _at(env, "data"), _at(env, "evaluations", "test", "checkpoint")
+    started, ended = _time(env.get("started")), _time(env.get("ended"))
+    seconds = (ended - started).total_seconds() if started and ended and not env.get("earlier_starts") else None
     return Record(
-        metrics=_read_json(folder / "metrics.json"),
+        metrics=_metrics(_read_json(folder / "metrics.json")),
         done=True,
         version=str(env.get("maskexp", "")),
         data=(str(data.get("name", "")), str(data.get("variant", ""))),
         data_digest=str(data.get("digest", "")),
         rule=str(checkpoint.get("rule") or ""),
         supervision=str(env.get("supervision") or ""),
-        ended=str(ended or ""),
+        ended="" if ended is None else str(env["ended"]),
         seconds=seconds,
     )
 
@@ -227,7 +225,7 @@ def state_of(folder: Path, record: Record, digest: str = "") -> CellState:
         return CellState("done")
     failure = _read_json(folder / "failed.json")
     if failure is not None:
-        code, attempts = int(failure.get("exit_code", 1)), int(failure.get("attempts", 1))
+        code, attempts = _whole(failure.get("exit_code")), _whole(failure.get("attempts"))
         return CellState("failed", str(failure.get("reason", "")), code, attempts)
     if record.done:
         return CellState("interrupted", "half deleted: DONE is there, but no metrics.json that can be read")
@@ -257,6 +255,7 @@ def run_cell(
 
     Raises:
         DiskFullError: if a failure cannot be written down.
+        StudyError: if the directory cannot be locked.
     """
     with _locked(folder) as lock:
         if lock is None:
@@ -264,7 +263,7 @@ def run_cell(
         if state_of_unlocked(folder).name == "done":
             return Attempt("done", "done already")
         failure_file = folder / "failed.json"
-        attempts = int((_read_json(failure_file) or {}).get("attempts", 0)) + 1
+        attempts = _whole((_read_json(failure_file) or {}).get("attempts"), 0) + 1
         failure_file.unlink(missing_ok=True)
         log = folder / "log.txt"
         try:
@@ -354,21 +353,41 @@ def _locked(folder: Path) -> Iterator[int | None]:
     """Yield the descriptor of a cell's lock, or None if another process holds it.
 
     A reader that looks whether the lock is held holds a shared lock for a moment; hence the second tries.
+
+    Raises:
+        StudyError: if the file system refuses it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise _without_lock(folder, error) from error
     try:
         for attempt in range(5):
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                time.sleep(0.02 * attempt)
-            else:
+            if _taken(descriptor, fcntl.LOCK_EX, folder):
                 yield descriptor
                 return
+            time.sleep(0.02 * attempt)
         yield None
     finally:
         os.close(descriptor)
+
+
+def _taken(descriptor: int, kind: int, folder: Path) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise _without_lock(folder, error) from error
+    return True
+
+
+def _without_lock(folder: Path, error: OSError) -> StudyError:
+    return StudyError(
+        f"{folder} cannot be locked: {error.strerror}; runs need a folder that you may write, on a file system "
+        "with locks"
+    )
 
 
 def is_held(folder: Path) -> bool:
@@ -376,13 +395,12 @@ def is_held(folder: Path) -> bool:
         descriptor = os.open(folder / ".lock", os.O_RDONLY | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError as error:
+        raise _without_lock(folder, error) from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return not _taken(descriptor, fcntl.LOCK_SH, folder)
     finally:
         os.close(descriptor)
-    return False
 
 
 def state_of_unlocked(folder: Path) -> CellState:
@@ -395,6 +413,36 @@ def _is_called(file: Path, name: str) -> bool:
     """Whether a study file has this name (still)."""
     line = rf"^study:\s*['\"]?{re.escape(name)}['\"]?\s*(#.*)?$"
     return re.search(line, file.read_text(encoding="utf-8", errors="replace"), re.MULTILINE) is not None
+
+
+def _at(content: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+    """Return the mapping at the end of keys; an empty one where something else lies on the way."""
+    for key in keys:
+        inner = content.get(key)
+        content = inner if isinstance(inner, Mapping) else {}
+    return content
+
+
+def _metrics(content: Mapping[str, Any] | None) -> dict[str, float | None] | None:
+    """Return metrics as they are; None where one of them is neither a finite number nor null: the file is damaged."""
+    if content is None or not all(value is None or _is_number(value) for value in content.values()):
+        return None
+    return dict(content)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _whole(value: Any, default: int = 1) -> int:
+    return value if type(value) is int else default
+
+
+def _time(value: Any) -> datetime | None:
+    try:
+        return datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return None
 
 
 def _read_json(file: Path) -> dict[str, Any] | None:

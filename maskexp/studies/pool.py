@@ -14,8 +14,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from maskexp.files import DiskFullError
 from maskexp.studies.cells import REQUEUE, Attempt, Command, fit_command, run_cell
+from maskexp.studies.study import StudyError
 
 __all__ = ["Pool", "gpu_slots"]
 
@@ -97,7 +97,9 @@ class Pool:
             report(folder, "started", None)
             try:
                 attempt = run_cell(folder, self.command, environment, lambda p, f=folder: self._register(f, p))  # type: ignore[misc]
-            except DiskFullError as error:
+            except StudyError as error:
+                attempt = Attempt("failed", str(error), 1)
+            except Exception as error:
                 self.error = error
                 return
             finally:

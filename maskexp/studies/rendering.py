@@ -94,7 +94,7 @@ def remarks_on(table: StudyTable) -> list[str]:
     if table.sources:
         remarks.append(f"published: {'; '.join(table.sources)}. A published ± may be a standard error")
     remarks += [failure for line in table.lines for failure in line.failures]
-    return remarks + list(table.study.notes)
+    return [" ".join(remark.split()) for remark in [*remarks, *table.study.notes]]
 
 
 def _is_explained(entry: Entry) -> bool:

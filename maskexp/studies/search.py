@@ -92,7 +92,15 @@ class Search:
 
     def _claim(self) -> None:
         """Refuse a folder that holds the trials of another sweep."""
-        wanted = json.loads(json.dumps({"method": self.sweep.method, "space": {k: repr(v) for k, v in self._space()}}))
+        sweep = self.sweep
+        wanted = {
+            "method": sweep.method,
+            "space": {key: repr(dimension) for key, dimension in self._space()},
+            "goal": f"{'maximize' if sweep.maximize else 'minimize'} {sweep.metric}",
+            "fixed": {key: repr(value) for key, value in sweep.fixed.items()},
+            "command": list(sweep.command),
+            "early_terminate": [sweep.min_iterations, sweep.eta],
+        }
         known = self.study.user_attrs.get("sweep")
         if known is None:
             self.study.set_user_attr("sweep", wanted)

@@ -20,6 +20,7 @@ NEUTRAL_KEYS = (
 )
 """Settings, with all below them, that change no number and are therefore no part of a cell's address."""
 
+OWN_MODULES = ("maskexp.", "lightning.")
 ADDRESS_DIGITS = 12
 
 
@@ -161,8 +162,8 @@ class Study:
 def content_address(config: Mapping[str, Any]) -> str:
     """Return the digits that a configuration is known by: equal for configurations that mean the same run.
 
-    What cannot change a number is left out; classes count by their short names, 20 and 20.0 are the same. Defaults of
-    the code are not part of it: they belong to the version, which every run records.
+    What cannot change a number is left out; our classes count by their short names, 20 and 20.0 are the same.
+    Defaults of the code are not part of it: they belong to the version, which every run records.
     """
     leaves = dict(_leaves(config, ""))
     text = json.dumps(leaves, sort_keys=True, separators=(",", ":"), default=str)
@@ -185,7 +186,9 @@ def _leaves(values: Mapping[str, Any], prefix: str) -> list[tuple[str, Any]]:
 
 def _canonical(value: Any, is_class: bool = False) -> Any:
     if is_class:
-        return str(value).rpartition(".")[2]
+        # Ours and the trainer's go by their names; two classes of a user's own modules may share one.
+        name = str(value)
+        return name.rpartition(".")[2] if name.startswith(OWN_MODULES) else name
     if isinstance(value, Mapping):
         return {str(key): _canonical(inner, key == "class_path") for key, inner in value.items()}
     if isinstance(value, (list, tuple)):

@@ -36,7 +36,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +44,9 @@ from maskexp.suggestions import did_you_mean
 
 __all__ = ["Compose", "is_study", "read_study"]
 
-Compose = Callable[[Sequence[Path], Sequence[tuple[Mapping[str, Any], str]]], dict[str, Any]]
-"""Reads configuration files with their layers, lays mappings (each with where it comes from) on top, returns all."""
+Compose = Callable[[Sequence[Path] | Mapping[str, Any], Sequence[tuple[Mapping[str, Any], str]]], dict[str, Any]]
+"""Reads configuration files with their layers, or takes what it returned before; lays overrides (each with where it
+comes from) on top; returns all."""
 
 STUDY_KEYS = (
     "study",
@@ -114,10 +114,12 @@ def _rows(entry: Any, study: Mapping[str, Any], path: Path, compose: Compose) ->
         raise StudyError(f"a row in {path} is a file or a mapping with file or name, not {entry!r}")
     where = f"the row {entry.get('name', entry.get('file', '?'))!r} of {path}"
     _only(entry, ROW_KEYS, where)
-    published = _published(entry.get("published"), study.get("published") or {}, where)
+    published = _published(entry.get("published"), study, path, where)
     if "file" not in entry:
         if "name" not in entry or published is None:
             raise StudyError(f"{where} needs a file to run, or a name and published numbers")
+        if idle := [key for key in ("overrides", "seeds", "reads") if key in entry]:
+            raise StudyError(f"{where} has {idle[0]} but no file, so that nothing of it is run; name its file")
         return [Row(str(entry["name"]), str(entry.get("title", entry["name"])), (), published)]
     if isinstance(entry["file"], list):
         if "name" not in entry:
@@ -130,24 +132,22 @@ def _rows(entry: Any, study: Mapping[str, Any], path: Path, compose: Compose) ->
         raise StudyError(
             f"{where} stands for {len(stacks)} files; a name, title or published numbers belong to one row"
         )
-    reads = {str(column): str(key) for column, key in (entry.get("reads") or {}).items()}
-    overrides = [(_nested(study.get("overrides"), where), f"overrides of {path}")]
-    overrides.append((_nested(entry.get("overrides"), where), f"overrides of {where}"))
+    reads = {column: str(key) for column, key in _mapping(entry.get("reads"), f"reads of {where}").items()}
+    overrides = [(_mapping(study.get("overrides"), f"overrides in {path}"), f"overrides of {path}")]
+    overrides.append((_mapping(entry.get("overrides"), f"overrides of {where}"), f"overrides of {where}"))
     rows = []
     for files in stacks:
         config = compose(files, overrides)
         name = str(entry.get("name", files[-1].stem))
         seeds = _seeds(entry.get("seeds", study.get("seeds", [0])), where)
         keys = _list(study.get("seed_keys", ["seed_everything"]), f"seed_keys in {path}")
-        cells = tuple(_cell(name, seed, config, keys, where) for seed in seeds)
+        cells = tuple(_cell(name, seed, config, keys, compose, where) for seed in seeds)
         rows.append(Row(name, str(entry.get("title", name)), cells, published, reads))
     return rows
 
 
-def _cell(row: str, seed: int, config: Mapping[str, Any], keys: Sequence[Any], where: str) -> Cell:
-    own = deepcopy(dict(config))
-    for key in keys:
-        _merge(own, _nested({str(key): seed}, where))
+def _cell(row: str, seed: int, config: Mapping[str, Any], keys: Sequence[Any], compose: Compose, where: str) -> Cell:
+    own = compose(config, [({str(key): seed for key in keys}, f"the seed of {where}")])
     return Cell(row, seed, own, content_address(own))
 
 
@@ -161,6 +161,8 @@ def _files(pattern: str, study: Path, where: str, compose: Compose) -> list[Path
             hint = f"; {did_you_mean(file.name, near, 'look at its folder')}" if near else ""
             raise StudyError(f"{where}: there is no file {file}{hint}")
         return [file]
+    if Path(pattern).is_absolute():
+        raise StudyError(f"{where}: the pattern {pattern} is not relative to the study, as the files of a study are")
     found = sorted(file for file in folder.glob(pattern) if file.is_file())
     files = [file for file in found if not is_study(compose([file], []))]
     if not files:
@@ -168,7 +170,9 @@ def _files(pattern: str, study: Path, where: str, compose: Compose) -> list[Path
     return files
 
 
-def _published(entry: Any, common: Mapping[str, Any], where: str) -> Published | None:
+def _published(entry: Any, study: Mapping[str, Any], path: Path, where: str) -> Published | None:
+    common = _mapping(study.get("published"), f"published in {path}")
+    _only(common, PUBLISHED_KEYS, f"published in {path}")
     if entry is None:
         return None
     if not isinstance(entry, Mapping):
@@ -184,7 +188,7 @@ def _published(entry: Any, common: Mapping[str, Any], where: str) -> Published |
     if not isinstance(values, Mapping):
         raise StudyError(f"{where}: published.values gives a number for each metric")
     pairs = {str(metric): _mean_and_std(value, f"{where}, {metric}") for metric, value in values.items()}
-    data = {str(key): str(value) for key, value in (merged.get("data") or {}).items()}
+    data = {key: str(value) for key, value in _mapping(merged.get("data"), f"published.data of {where}").items()}
     _only(data, ("name", "variant"), f"published.data of {where}")
     return Published(str(merged["source"]), n, data, pairs)
 
@@ -229,14 +233,21 @@ def _pair(entry: Any, rows: Sequence[Row], columns: tuple[Column, ...], path: Pa
     for name in (str(entry["row"]), str(entry["against"])):
         if name not in run:
             raise StudyError(f"{where}: there is no row {name!r} that is run; {did_you_mean(name, run)}")
-    if entry["row"] == entry["against"]:
-        raise StudyError(f"{where} compares a row with itself")
-    metrics = _list(entry.get("metrics", [column.metric for column in columns]), f"metrics of {where}")
-    known = {column.metric: column for column in columns}
+    one, other = (next(row for row in rows if row.name == str(entry[key])) for key in ("row", "against"))
+    if {cell.folder for cell in one.cells} == {cell.folder for cell in other.cells} and one.reads == other.reads:
+        raise StudyError(f"{where} compares a run with itself")
+    if "metrics" not in entry:
+        return Pair(one.name, other.name, columns)
+    metrics = _list(entry["metrics"], f"metrics of {where}")
+    if not metrics or any(metrics.count(metric) > 1 for metric in metrics):
+        raise StudyError(f"metrics of {where} are the metrics of columns, each once, not {metrics}")
+    known = [column.metric for column in columns]
     for metric in metrics:
         if metric not in known:
-            raise StudyError(f"{where}: no column shows {metric!r}; {did_you_mean(str(metric), list(known))}")
-    return Pair(str(entry["row"]), str(entry["against"]), tuple(known[metric] for metric in metrics))
+            raise StudyError(f"{where}: no column shows {metric!r}; {did_you_mean(str(metric), known)}")
+    return Pair(
+        one.name, other.name, tuple(column for metric in metrics for column in columns if column.metric == metric)
+    )
 
 
 def _seeds(value: Any, where: str) -> list[int]:
@@ -247,29 +258,12 @@ def _seeds(value: Any, where: str) -> list[int]:
     raise StudyError(f"{where}: seeds is a list of whole numbers from 0 on, not {value!r}")
 
 
-def _nested(overrides: Any, where: str) -> dict[str, Any]:
-    """Return dotted overrides as nested mappings; ``model.tau`` is an argument of the model's class."""
-    if overrides is None:
+def _mapping(value: Any, where: str) -> Mapping[str, Any]:
+    if value is None:
         return {}
-    if not isinstance(overrides, Mapping):
-        raise StudyError(f"{where}: overrides are keys and values, not {overrides!r}")
-    nested: dict[str, Any] = {}
-    for key, value in overrides.items():
-        parts = str(key).split(".")
-        if parts[0] in ("model", "data") and len(parts) > 1 and parts[1] not in ("class_path", "init_args"):
-            parts.insert(1, "init_args")
-        for part in reversed(parts):
-            value = {part: value}
-        _merge(nested, value)
-    return nested
-
-
-def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> None:
-    for key, value in above.items():
-        if isinstance(value, Mapping) and isinstance(below.get(key), dict):
-            _merge(below[key], value)
-        else:
-            below[key] = deepcopy(value)
+    if not isinstance(value, Mapping):
+        raise StudyError(f"{where} are keys and values, not {value!r}")
+    return {str(key): inner for key, inner in value.items()}
 
 
 def _only(values: Mapping[str, Any], known: Sequence[str], where: str) -> None:

@@ -167,6 +167,8 @@ def read_sweep(file: str | Path) -> Sweep:
     if method == "bayes":
         notes.append("bayes is Optuna's TPE, not wandb's Gaussian process")
     minimum, eta, note = _early(content.get("early_terminate"), path)
+    if minimum is not None and name is None:
+        raise SweepError(f"{path}: early_terminate compares trials by a metric; add metric with its name and goal")
     command = content.get("command")
     if not isinstance(command, list) or "${args}" not in command or "fit" not in command:
         raise SweepError(
@@ -174,7 +176,7 @@ def read_sweep(file: str | Path) -> Sweep:
             "to write arguments than ${args} lose values that are false or null"
         )
     cap = content.get("run_cap")
-    if cap is not None and (not isinstance(cap, int) or cap < 1):
+    if cap is not None and (type(cap) is not int or cap < 1):
         raise SweepError(f"{path}: run_cap is {cap!r}; it has to be a number of trials")
     return Sweep(
         path, method, name, maximize, fixed, space, tuple(map(str, command)), minimum, eta, cap, (*notes, *note)
@@ -265,9 +267,12 @@ def _early(entry: Any, path: Path) -> tuple[int | None, int, list[str]]:
     eta = entry.get("eta", 3)
     if not isinstance(eta, int) or eta < 2:
         raise SweepError(f"{where}.eta is {eta!r}; it has to be a whole number of at least 2")
+    for key in ("min_iter", "max_iter", "s"):
+        if key in entry and (type(entry[key]) is not int or entry[key] < 1):
+            raise SweepError(f"{where}.{key} is {entry[key]!r}; it has to be a whole number of at least 1")
     note = [f"early_terminate is Optuna's successive halving, which stops a trial that is not among the best 1/{eta}"]
     if "min_iter" in entry:
-        return int(entry["min_iter"]), eta, note
+        return entry["min_iter"], eta, note
     if "max_iter" in entry and "s" in entry:
         return max(1, round(entry["max_iter"] / eta ** entry["s"])), eta, note
     raise SweepError(f"{where} needs min_iter, or max_iter and s")

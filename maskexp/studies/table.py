@@ -64,6 +64,7 @@ class Line:
         entries: one a column.
         rules: by which the checkpoints were selected, one entry where all agree.
         data: names and variants of the data that the runs used.
+        digests: of these data, by seed.
         supervision: what the runs were told about groups, by method, sampling or selection; empty if they do not say.
         failures: a sentence for each run that failed, or is stale and therefore not counted.
     """
@@ -73,6 +74,7 @@ class Line:
     entries: tuple[Entry, ...]
     rules: tuple[str, ...]
     data: tuple[str, ...]
+    digests: Mapping[int, str]
     supervision: tuple[str, ...]
     failures: tuple[str, ...]
 
@@ -148,7 +150,8 @@ def _line(row: Row, columns: tuple[Column, ...], runs: Runs, states: Mapping[str
     rules = tuple(sorted({record.rule for record in done if record.rule}))
     data = tuple(sorted({" ".join(filter(None, record.data)) for record in done}))
     supervision = tuple(sorted({record.supervision for record in done if record.supervision}))
-    return Line(row, len(done), entries, rules, data, supervision, tuple(failures))
+    digests = {seed: record.data_digest for seed, record in records.items()}
+    return Line(row, len(done), entries, rules, data, digests, supervision, tuple(failures))
 
 
 def _entry(column: Column, records: Mapping[int, Record], row: Row) -> Entry:
@@ -170,13 +173,14 @@ def _difference(line: Line, other: Line, column: Column) -> Difference:
     ours, theirs = line.entry(column), other.entry(column)
     if ours.sample is None or theirs.sample is None:
         return Difference(line.row, other.row, column, Comparison("not run"), 0, 0)
-    if line.data != other.data:
+    common = sorted({*ours.values} & {*theirs.values})
+    if line.data != other.data or any(line.digests[seed] != other.digests[seed] for seed in common):
         comparison = Comparison("other data", ours.sample.mean - theirs.sample.mean)
     else:
         comparison = compare_rows(ours.sample, theirs.sample, column.margin)
-    signs = [_sign(ours.values[seed] - theirs.values[seed]) for seed in sorted({*ours.values} & {*theirs.values})]
+    signs = [_sign(ours.values[seed] - theirs.values[seed]) for seed in common]
     direction = _sign(comparison.difference or 0.0)
-    return Difference(line.row, other.row, column, comparison, len(signs), signs.count(direction))
+    return Difference(line.row, other.row, column, comparison, len(signs), signs.count(direction) if direction else 0)
 
 
 def _sign(number: float) -> int:

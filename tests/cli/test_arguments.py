@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 
 import pytest
 import torch
 
-from maskexp.cli.arguments import in_the_parsers_words, refuse_environment, require_plain_values
+import maskexp.methods
+from maskexp.cli.arguments import in_the_parsers_words, refuse_environment, require_plain_values, target_file
 from maskexp.cli.config import Configuration
 from maskexp.cli.errors import CommandError
 from maskexp.cli.parser_errors import explain_parser_error
+from maskexp.cli.run_settings import FIRST_WEIGHTS
 from maskexp.methods import AIM, COMET, ERM, BCos, BottomUp, DynConv, Method
 from maskexp.methods.checkpoint import describe
 from maskexp.models import Classifier
 from maskexp.models.backbones import Backbone, create_timm
+from maskexp.reports.records import TRAINED_FIRST
 from maskexp.types import DataSpec
 
 SPEC = DataSpec("toy", "x", ("a", "b"), (), (), (32, 32), (), "none")
@@ -150,3 +154,20 @@ def test_yaml_in_a_flag_is_bounded_like_a_file(value: str, complaint: str, apart
 @pytest.mark.parametrize("value", ["ERM", "[broken", "{a", "*star", "a/b*.csv", "-1", "{a: 1}", "[1, 2]", "&", "C: x"])
 def test_other_values_are_left_to_the_parser(value: str) -> None:
     require_plain_values(["--x", value, f"--x={value}"])
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_any_work(tmp_path: Path) -> None:
+    assert target_file(tmp_path / "new" / "page.html") == tmp_path / "new" / "page.html"
+    (tmp_path / "file").touch()
+    with pytest.raises(CommandError, match="is a folder"):
+        target_file(tmp_path)
+    with pytest.raises(CommandError, match="is no folder that you may write"):
+        target_file(tmp_path / "file" / "page.html")
+
+
+def test_what_a_method_trains_first_is_known_to_resuming_and_to_reports() -> None:
+    methods = [each for each in vars(maskexp.methods).values() if isinstance(each, type) and issubclass(each, Method)]
+    arguments = {name for method in methods for name in inspect.signature(method).parameters}
+    given = {name for name in arguments if name.endswith("_checkpoint")}
+    assert {f"model.{name}" for name in given} == {key for key in FIRST_WEIGHTS if key.endswith("_checkpoint")}
+    assert {f"{name.removesuffix('_checkpoint')}s" for name in given} == set(TRAINED_FIRST)

@@ -48,7 +48,7 @@ def test_curves_are_means_over_epochs_and_a_later_start_replaces_what_it_ran_aga
 
 
 def test_runs_are_found_in_a_folder_of_runs(tmp_path: Path) -> None:
-    for name in ("b", "a", "group/c", "detectors/d"):
+    for name in ("b", "a", "group/c", "detectors/d", "group/predictors/e", "a.stale-20260101-000000"):
         _run(tmp_path / "runs" / name)
     assert [folder.name for folder in find_runs(tmp_path / "runs")] == ["a", "b", "c"]
     assert find_runs(tmp_path / "runs" / "a") == [tmp_path / "runs" / "a"]

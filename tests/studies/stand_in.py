@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from maskexp._version import __version__
+from maskexp.cli.config import compose
 from maskexp.studies import Study, read_study
 
 SCRIPT = """
@@ -38,16 +39,6 @@ def command(folder: Path, seconds: float = 0.0, code: int = 0, fate: str = "") -
     ``fate`` meets its first start only: ``requeue`` (it leaves with 75) or a signal's number.
     """
     return [sys.executable, "-S", "-c", SCRIPT, str(folder), str(seconds), str(code), fate]
-
-
-def compose(files: Sequence[Path], overlays: Sequence[tuple[Mapping[str, Any], str]]) -> dict[str, Any]:
-    """Read plain YAML files without layers."""
-    values: dict[str, Any] = {}
-    for file in files:
-        values |= yaml.safe_load(file.read_text())
-    for overlay, _ in overlays:
-        _merge(values, overlay)
-    return values
 
 
 def write_study(folder: Path, content: Mapping[str, Any], files: Mapping[str, Mapping[str, Any]] | None = None) -> Path:
@@ -84,11 +75,3 @@ def finish(
     (folder / "metrics.json").write_text(json.dumps(metrics))
     (folder / "env.json").write_text(json.dumps(record | env))
     (folder / "DONE").write_text("")
-
-
-def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> None:
-    for key, value in above.items():
-        if isinstance(value, Mapping) and isinstance(below.get(key), dict):
-            _merge(below[key], value)
-        else:
-            below[key] = value

@@ -11,11 +11,12 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from maskexp.studies import Runs, StudyError, run_cell
-from maskexp.studies.cells import fit_command, progress
+from maskexp.studies.cells import fit_command, progress, read_record
 from tests.studies.stand_in import command, finish, study_of
 
 
@@ -47,13 +48,26 @@ def test_a_half_deleted_run_goes_on(runs: Runs) -> None:
     study = study_of(runs.path.parent)
     folder = runs.folder(study.cells[0])
     finish(folder, {"test/acc": 1.0})
-    for damage in ("", "{", "[]"):
+    for damage in ("", "{", "[]", '{"test/acc": "0.5"}', '{"test/acc": NaN}', '{"test/acc": true}'):
         (folder / "metrics.json").write_text(damage)
         state = runs.states(study.cells)[folder.name]
         assert (state.name, "half deleted" in state.detail) == ("interrupted", True)
     (folder / "metrics.json").unlink()
     assert run_cell(folder, command).result == "done"
     assert states(runs)[0] == "done"
+
+
+@pytest.mark.parametrize(
+    "damage", [{"data": "x"}, {"started": "y", "ended": 3}, {"evaluations": {"test": []}}, {"started": None}]
+)
+def test_a_damaged_record_hides_no_other_run(damage: dict[str, Any], runs: Runs) -> None:
+    study = study_of(runs.path.parent)
+    finish(runs.folder(study.cells[0]), {"test/acc": 1.0}, **damage)
+    failed = runs.folder(study.cells[1])
+    failed.mkdir(parents=True)
+    (failed / "failed.json").write_text('{"exit_code": null, "attempts": "two"}')
+    assert states(runs)[:2] == ["done", "failed"]
+    assert read_record(runs.folder(study.cells[0])).metrics == {"test/acc": 1.0}
 
 
 def test_a_run_on_data_that_has_changed_since_is_stale(runs: Runs) -> None:
@@ -140,6 +154,7 @@ LAUNCHER = """
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 from maskexp.studies import run_cell
 from tests.studies.stand_in import command
 print(run_cell(Path(sys.argv[1]), partial(command, seconds=float(sys.argv[2]))).result, flush=True)

@@ -121,3 +121,11 @@ def test_gpus_are_divided_among_jobs() -> None:
     assert gpu_slots(1, {"CUDA_VISIBLE_DEVICES": "0,2,5"}) == ["0", "2", "5"]
     assert gpu_slots(2, {"CUDA_VISIBLE_DEVICES": "0,2,5"}) == ["0,2"]
     assert gpu_slots(1, {"CUDA_VISIBLE_DEVICES": ""}) == []
+
+
+def test_a_cell_that_cannot_be_locked_fails_by_itself(tmp_path: Path) -> None:
+    folders = prepared(tmp_path)
+    (folders[0] / ".lock").mkdir()
+    attempts = Pool(1, command).run(folders, quiet)
+    assert [attempts[folder.name].result for folder in folders] == ["failed", *["done"] * (len(folders) - 1)]
+    assert "cannot be locked: Is a directory" in attempts[folders[0].name].detail

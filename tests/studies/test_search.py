@@ -137,3 +137,18 @@ def test_two_processes_share_the_trials_and_one_that_is_killed_leaves_nothing_un
     assert all(each == "x" for each in starts), "the trial of the killed process went on by itself, and ran once"
     values = [json.loads((folder / f"trial-{n:04d}" / "metrics.json").read_text())["val/acc"] for n in range(8)]
     assert [trial.value for trial in made.study.trials] == values
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"metric": {"name": "val/loss", "goal": "maximize"}},
+        {"metric": {"name": "val/acc", "goal": "minimize"}},
+        {"command": ["${env}", sys.executable, "other.py", "fit", "${args}"]},
+        {"early_terminate": {"type": "hyperband", "min_iter": 2}},
+    ],
+)
+def test_a_changed_sweep_is_another_sweep(change: dict[str, Any], tmp_path: Path) -> None:
+    search(tmp_path, write(tmp_path), 1)
+    with pytest.raises(SweepError, match="holds the trials of another sweep"):
+        search(tmp_path, write(tmp_path, **change), 2)

@@ -27,6 +27,7 @@ def test_first_seed_of_every_row_comes_first(tmp_path: Path) -> None:
         ),
         ({"trainer": {"max_epochs": 20}, "data": {"init_args": {"num_workers": 8}}}, True),
         ({"trainer": {"max_epochs": 21}}, False),
+        ({"trainer": {"max_epochs": 20}, "model": {"class_path": "mine.ERM", "init_args": {"lr": 0.1}}}, False),
         ({"trainer": {"max_epochs": 20, "devices": 2}}, False),
         ({"trainer": {"max_epochs": 20}, "model": {"class_path": "ERM", "init_args": {"lr": 0.2}}}, False),
         ({"trainer": {"max_epochs": 20}, "data": {"init_args": {"root": "data/other"}}}, False),
@@ -42,3 +43,8 @@ def test_the_folder_depends_on_the_configuration_alone(tmp_path: Path) -> None:
     other = study_of(tmp_path, [{"name": "baseline", "file": "erm.yaml"}], study="another").cells[0].folder
     assert one == other
     assert one.startswith("erm-syntheticbirds-s0-")
+
+
+def test_classes_of_two_modules_of_a_users_own_are_two_runs() -> None:
+    one, other = ({"model": {"class_path": f"lab.{module}.AIM"}} for module in ("new", "old"))
+    assert content_address(one) != content_address(other)

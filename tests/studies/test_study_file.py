@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from maskexp.cli.errors import CommandError
 from maskexp.studies import StudyError, read_study
 from tests.studies.stand_in import ERM, compose, study_of, write_study
 
@@ -49,6 +50,7 @@ def test_rows_from_the_literature_have_no_cells(tmp_path: Path) -> None:
 PUBLISHED = {"source": "Table 1", "values": {"test/acc": 90.0}}
 BOTH = ["erm.yaml", "aim.yaml"]
 AIM_ERM = {"row": "aim", "against": "erm"}
+SAME = {"name": "again", "file": "erm.yaml", "overrides": {"data.num_workers": 4}}
 LITERATURE = {"name": "diet", "published": PUBLISHED}
 
 
@@ -80,7 +82,18 @@ LITERATURE = {"name": "diet", "published": PUBLISHED}
         ({"rows": [{"file": "erm.yaml", "published": PUBLISHED | {"values": {"test/acc": "9 ± 1"}}}]}, "a mean, or"),
         ({"rows": [{"file": "erm.yaml", "published": PUBLISHED | {"values": {"test/acc": [9, -1]}}}]}, "a mean, or"),
         ({"rows": [{"file": "erm.yaml", "published": PUBLISHED | {"data": {"nme": "x"}}}]}, "did you mean 'name'"),
+        ({"rows": [{"file": "erm.yaml", "reads": ["test/acc"]}]}, "keys and values"),
+        ({"rows": [{"file": "erm.yaml", "published": PUBLISHED | {"data": "waterbirds"}}]}, "keys and values"),
+        ({"rows": ["erm.yaml"], "published": "the paper"}, "keys and values"),
+        ({"rows": ["erm.yaml"], "published": {"source": "the paper", "N": 10}}, "did you mean 'n'"),
+        ({"rows": [LITERATURE | {"overrides": {"model.lr": 1.0}}]}, "has overrides but no file"),
+        ({"rows": [LITERATURE | {"seeds": [0, 1]}]}, "has seeds but no file"),
+        ({"rows": ["/anywhere/*.yaml"]}, "not relative to the study"),
         ({"rows": BOTH, "comparisons": {"row": "aim"}}, "has to be a list"),
+        ({"rows": BOTH, "comparisons": [AIM_ERM | {"metrics": []}]}, "each once"),
+        ({"rows": BOTH, "comparisons": [AIM_ERM | {"metrics": ["test/acc", "test/acc"]}]}, "each once"),
+        ({"rows": BOTH, "comparisons": [AIM_ERM | {"metrics": [["test/acc"]]}]}, "no column shows"),
+        ({"rows": [*BOTH, SAME], "comparisons": [{"row": "again", "against": "erm"}]}, "with itself"),
         ({"rows": BOTH, "comparisons": [{"row": "aim"}]}, "with row and against"),
         ({"rows": BOTH, "comparisons": [{"row": "aim", "against": "er"}]}, "did you mean 'erm'"),
         ({"rows": BOTH, "comparisons": [{"row": "aim", "against": "aim"}]}, "with itself"),
@@ -112,3 +125,19 @@ def test_devices_that_a_cell_asks_for(tmp_path: Path) -> None:
     ]
     study = study_of(tmp_path, rows)
     assert [row.cells[0].devices for row in study.rows] == [(1, 1), (3, 2), (1, 3), (1, 1)]
+
+
+def test_overrides_mean_what_they_mean_on_the_command_line(tmp_path: Path) -> None:
+    overrides = {"data.train_transform.flip": 0.0, "model": {"tau": 0.35}}
+    config = study_of(tmp_path, [{"file": "aim.yaml", "overrides": overrides}]).cells[0].config
+    assert config["model"]["init_args"] == {"tau": 0.35}
+    assert config["data"]["init_args"]["train_transform"] == {"init_args": {"flip": 0.0}}
+    with pytest.raises(CommandError, match=r"model is ERM in .* but AIM in overrides of the row"):
+        study_of(tmp_path, [{"file": "erm.yaml", "overrides": {"model": "AIM"}}])
+
+
+def test_a_metric_in_two_columns_is_compared_in_both(tmp_path: Path) -> None:
+    columns = ["test/acc", {"metric": "test/acc", "title": "per cent", "scale": 100}]
+    for metrics in ({}, {"metrics": ["test/acc"]}):
+        study = study_of(tmp_path, BOTH, columns=columns, comparisons=[AIM_ERM | metrics])
+        assert [column.title for column in study.pairs[0].columns] == ["acc", "per cent"]

@@ -43,6 +43,9 @@ def test_what_wandb_and_optuna_both_have(tmp_path: Path, entry: dict[str, Any], 
     assert read_sweep(write(tmp_path, {"model.x": entry})).space == {"model.x": dimension}
 
 
+HYPERBAND = {"type": "hyperband"}
+
+
 @pytest.mark.parametrize(
     ("parameters", "more", "sentence"),
     [
@@ -62,6 +65,15 @@ def test_what_wandb_and_optuna_both_have(tmp_path: Path, entry: dict[str, Any], 
         ({"a": {"values": [1, 2]}}, {"command": ["maskexp", "fit", "${args_no_boolean_flags}"]}, "than \\$\\{args\\}"),
         ({"a": {"values": [1, 2]}}, {"early_terminate": {"type": "median"}}, "has to be of type hyperband"),
         ({"a": {"values": [1, 2]}}, {"run_cap": 0}, "run_cap is 0"),
+        ({"a": {"values": [1, 2]}}, {"run_cap": True}, "run_cap is True"),
+        ({"a": {"values": [1, 2]}}, {"early_terminate": HYPERBAND | {"min_iter": 0}}, "min_iter is 0"),
+        ({"a": {"values": [1, 2]}}, {"early_terminate": HYPERBAND | {"min_iter": 2.7}}, r"min_iter is 2\.7"),
+        ({"a": {"values": [1, 2]}}, {"early_terminate": HYPERBAND | {"max_iter": "9", "s": 1}}, "max_iter is '9'"),
+        (
+            {"a": {"values": [1, 2]}},
+            {"method": "grid", "metric": None, "early_terminate": HYPERBAND | {"min_iter": 1}},
+            "compares trials by a metric",
+        ),
     ],
 )
 def test_what_cannot_be_done_exactly_is_refused_by_name(

@@ -215,3 +215,19 @@ def test_comparisons_of_rows_are_a_second_table_in_every_format(compared: StudyT
 def test_a_study_without_comparisons_has_one_table(table: StudyTable) -> None:
     assert "against" not in RENDERERS["terminal"](table)
     assert RENDERERS["latex"](table).count(r"\begin{tabular}") == 1
+
+
+def test_rows_on_other_images_of_one_name_are_not_compared(tmp_path: Path) -> None:
+    rows = ["erm.yaml", {"name": "aim", "file": "aim.yaml", "overrides": {"data.test_size": 80}}]
+    study = study_of(tmp_path, rows, comparisons=[{"row": "aim", "against": "erm"}])
+    runs = Runs(tmp_path / "runs")
+    for cell in study.cells:
+        finish(runs.folder(cell), {"test/acc": 0.5}, digest=cell.row)
+    (found,) = tabulate_study(study, runs, runs.states(study.cells)).differences
+    assert (found.comparison.verdict, found.alike, found.common) == ("other data", 0, 2)
+
+
+def test_a_note_of_two_lines_is_one_remark(tmp_path: Path) -> None:
+    study, runs = study_of(tmp_path, notes=["first\nsecond 50 %"]), Runs(tmp_path / "runs")
+    table = tabulate_study(study, runs, runs.states(study.cells))
+    assert RENDERERS["latex"](table).startswith("% first second 50 %\n")

@@ -81,3 +81,9 @@ def test_two_rows_are_compared_by_welchs_interval_of_their_runs() -> None:
     assert (found.verdict, found.test) == ("differs", "Welch's t")
     assert compare_rows(Sample.of(other), Sample.of(OURS), None).difference == pytest.approx(-1.44)
     assert compare_rows(Sample.of(OURS), Sample.of([1.0]), None).verdict == "n < 2"
+
+
+def test_equal_numbers_differ_by_nothing_however_many_there_are() -> None:
+    for value in (0.1, 0.247, 0.7):
+        found = compare_rows(Sample.of([value] * 3), Sample.of([value] * 2), margin=0.01)
+        assert (found.difference, found.verdict) == (0.0, "agrees")
