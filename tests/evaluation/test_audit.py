@@ -203,8 +203,9 @@ def test_overlaps_are_counted_pixel_by_pixel() -> None:
     expected = []
     for a, b in zip(first.numpy(), second.numpy(), strict=True):
         union = int(np.logical_or(a, b).sum())
-        expected.append(np.logical_and(a, b).sum() / union if union else 1.0)
-    assert iou(first, second).tolist() == pytest.approx(expected)
+        expected.append(np.logical_and(a, b).sum() / union if union else math.nan)
+    assert iou(first, second).tolist() == pytest.approx(expected, nan_ok=True)
+    assert math.isnan(expected[3]), "two masks that show nothing agree on nothing"
 
 
 def test_donors_are_other_images_of_the_class_that_is_asked_for() -> None:
@@ -347,6 +348,38 @@ def test_masks_that_hide_nothing_are_neither_sealed_nor_sufficient() -> None:
         assert findings[part].verdict == "not asked"
         assert findings[part].sentence == "Not asked: every mask shows the whole image, so that nothing is hidden."
     assert "100 % of the masks are full and hide nothing" in findings["mask_as_code"].sentence
+
+
+class FullButForRed(IgnoresItsMask):
+    """Shows the whole of all images but the red ones, and decides by everything."""
+
+    def select(self, images: Tensor) -> Tensor:
+        red = images.mean(dim=(2, 3)).argmax(dim=1) == 0
+        return torch.where(red[:, None, None, None], super().select(images), 1.0)
+
+
+class EmptyButForRed(Honest):
+    """Shows nothing of all images but the red ones."""
+
+    def select(self, images: Tensor) -> Tensor:
+        red = images.mean(dim=(2, 3)).argmax(dim=1) == 0
+        return torch.where(red[:, None, None, None], super().select(images), 0.0)
+
+
+def test_images_of_which_nothing_is_hidden_are_no_evidence_for_the_network() -> None:
+    settings = AuditSettings(hiding=("grey",), resamples=10)
+    findings = {f.part: f for f in audit_network(FullButForRed(), planted_images(30), planted_spec(), settings)}
+    hidden = findings["hidden_influence"]
+    assert (hidden.number.value, hidden.number.n, hidden.control.n) == (1, 10, 30)
+    assert findings["sufficiency"].number.n == findings["completeness"].number.n == 10
+
+
+def test_masks_that_show_nothing_are_not_stable_by_that() -> None:
+    settings = AuditSettings(hiding=("grey",), resamples=10)
+    findings = {f.part: f for f in audit_network(EmptyButForRed(), planted_images(30), planted_spec(), settings)}
+    assert findings["stability"].number.n == 10
+    assert (findings["hidden_influence"].number.n, findings["hidden_influence"].control.n) == (30, 10)
+    assert (findings["sufficiency"].number.n, findings["completeness"].number.n) == (30, 10)
 
 
 class Elsewhere(Honest):

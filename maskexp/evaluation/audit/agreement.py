@@ -24,7 +24,8 @@ def stability(asked: Questioning, interval: Resampling, seed: int) -> Finding:
     The disturbances are Gaussian noise of standard deviation 0.05 on pixels in [0, 1], a crop of 7/8 of each side at a
     random place, enlarged again, and a horizontal flip. The number is the mean IoU over the three. The control is the
     IoU with the mask of another image: masks that always lie in the same place agree with anything. Masks are *stable*
-    if they keep an IoU of one half and agree more than the control, with the whole interval.
+    if they keep an IoU of one half and agree more than the control, with the whole interval. Two empty masks have no
+    IoU, and do not count.
 
     Details are ``<disturbance>_mask_iou`` and ``<disturbance>_decisions``, the share of decisions that stay.
 
@@ -55,7 +56,9 @@ def stability(asked: Questioning, interval: Resampling, seed: int) -> Finding:
     details: dict[str, Estimate] = {f"{name}_mask_iou": interval(values) for name, values in overlaps.items()}
     for name, (answers, _) in disturbed.items():
         details[f"{name}_decisions"] = interval((answers.decided == asked.base.decided).float())
-    mean = torch.stack(list(overlaps.values())).mean(dim=0)
+    mean = torch.stack(list(overlaps.values())).nanmean(dim=0)
+    if bool(mean.isnan().all()):
+        return Finding.not_asked(PART, QUESTION, "every mask is empty, so that there is nothing to compare")
     return _finding(PART, QUESTION, mean, _with_another(asked, [asked.base], seed), interval, details)
 
 
@@ -84,7 +87,10 @@ def between_networks(asked: list[Questioning], interval: Resampling, seed: int) 
         for (i, j), values in zip(pairs, overlaps, strict=True):
             details[f"pair_{i + 1}_{j + 1}_mask_iou"] = interval(values)
     control = _with_another(asked[0], [each.base for each in asked], seed)
-    return _finding(BETWEEN, BETWEEN_QUESTION, torch.stack(overlaps).mean(dim=0), control, interval, details)
+    mean = torch.stack(overlaps).nanmean(dim=0)
+    if bool(mean.isnan().all()):
+        return Finding.not_asked(BETWEEN, BETWEEN_QUESTION, "every mask is empty, so that there is nothing to compare")
+    return _finding(BETWEEN, BETWEEN_QUESTION, mean, control, interval, details)
 
 
 def _finding(
@@ -101,7 +107,8 @@ def _finding(
     if beyond.n and beyond.high <= 0:
         beginning = "Masks lie in the same place whatever the image shows"
     kept = [each for name, each in details.items() if name.endswith("decisions")]
-    overlaps = {name.removesuffix("_mask_iou"): each for name, each in details.items() if name.endswith("_mask_iou")}
+    ious = {name.removesuffix("_mask_iou"): each for name, each in details.items() if name.endswith("_mask_iou")}
+    overlaps = {name: each for name, each in ious.items() if each.n}
     least = min(overlaps, key=lambda name: overlaps[name].value, default="")
     lowest = f" ({least.replace('_', ' ')} {overlaps[least].value:.2f})" if least else ""
     agreement = sum(each.value for each in kept) / len(kept)
@@ -117,7 +124,7 @@ def _with_another(asked: Questioning, answers: list[Answers], seed: int) -> Tens
     other = asked.donors(None, seed, 9)
     pairs = list(zip(answers, answers[1:] or answers, strict=False))
     overlaps = [iou(first.shown, second.shown[other.clamp(min=0)]) for first, second in pairs]
-    return torch.where(other >= 0, torch.stack(overlaps).mean(dim=0), torch.nan)
+    return torch.where(other >= 0, torch.stack(overlaps).nanmean(dim=0), torch.nan)
 
 
 def _cut(values: Tensor, corners: Tensor, side: tuple[int, int]) -> Tensor:

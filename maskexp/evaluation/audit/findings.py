@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-__all__ = ["HIDES_NOTHING", "VERDICTS", "Estimate", "Finding", "Resampling", "percent"]
+__all__ = ["HIDES_NOTHING", "SHOWS_NOTHING", "VERDICTS", "Estimate", "Finding", "Resampling", "percent"]
 
 VERDICTS: dict[str, str] = {
     "sealed": "what the mask hides hardly decides",
@@ -32,6 +32,9 @@ VERDICTS: dict[str, str] = {
 
 HIDES_NOTHING = "every mask shows the whole image, so that nothing is hidden"
 """Why a question about what is hidden cannot be put."""
+
+SHOWS_NOTHING = "no mask shows some pixels and hides others, so that there is nothing to take away"
+"""Why a question about what is shown cannot be put."""
 
 LEVEL = 0.95
 

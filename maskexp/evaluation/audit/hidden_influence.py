@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from maskexp.evaluation.audit.findings import HIDES_NOTHING, Estimate, Finding, Resampling, percent
-from maskexp.evaluation.audit.questioning import Answers, Change, Questioning, iou, takes_masks
+from maskexp.evaluation.audit.questioning import Answers, Change, Questioning, iou, only, takes_masks
 from maskexp.evaluation.audit.reach import REACH_IMAGES, reachable_pixels
 from maskexp.masking.inputs import Grey
 from maskexp.metrics.functional.draws import uniform_maps
@@ -31,7 +31,8 @@ def hidden_influence(asked: Questioning, interval: Resampling, tolerance: float,
     Details are ``<what>_decisions`` and ``<what>_mask_iou`` for noise, grey and another image in the hidden pixels with
     the mask estimated anew, ``<what>_held`` with the mask held, ``beyond_<d>th_held`` for the hidden pixels that are at
     least that part of the image's side away from anything shown, ``within_reach``, the share of hidden pixels that
-    reach an active cell (:mod:`~maskexp.evaluation.audit.reach`), and ``beyond_reach_held`` for the rest.
+    reach an active cell (:mod:`~maskexp.evaluation.audit.reach`), and ``beyond_reach_held`` for the rest. Images whose
+    mask hides nothing do not count, in the control those whose mask shows nothing.
 
     Args:
         asked: network and sample.
@@ -56,21 +57,21 @@ def hidden_influence(asked: Questioning, interval: Resampling, tolerance: float,
     for name, filling in fillings.items():
         change = _where(~shown, filling)
         anew = asked.ask(change)
-        details[f"{name}_decisions"] = interval(_changed(asked.base, anew))
-        details[f"{name}_mask_iou"] = interval(iou(shown, anew.shown))
+        details[f"{name}_decisions"] = interval(only(~shown, _changed(asked.base, anew)))
+        details[f"{name}_mask_iou"] = interval(only(~shown, iou(shown, anew.shown)))
         if asked.holds_masks:
-            details[f"{name}_held"] = interval(_changed(asked.base, asked.held(change)))
+            details[f"{name}_held"] = interval(only(~shown, _changed(asked.base, asked.held(change))))
     donor = fillings["image"]
     for part in DISTANCES:
         away = ~_grown(shown, max(min(asked.size) // part, 1))
         changed = _changed(asked.base, asked.held(_where(away, donor)))
-        details[f"beyond_{part}th_held"] = interval(torch.where(away.flatten(1).any(dim=1), changed, torch.nan))
+        details[f"beyond_{part}th_held"] = interval(only(away, changed))
     within, beyond = _by_reach(asked, donor, seed)
     details["within_reach"], details["beyond_reach_held"] = interval(within), interval(beyond)
 
     means = "image" if held_possible else "noise"
-    number = interval(_changed(asked.base, asked.held(_where(~shown, fillings[means]))))
-    control = interval(_changed(asked.base, asked.held(_where(shown, fillings[means]))))
+    number = interval(only(~shown, _changed(asked.base, asked.held(_where(~shown, fillings[means])))))
+    control = interval(only(shown, _changed(asked.base, asked.held(_where(shown, fillings[means])))))
     verdict = "sealed" if number.high <= tolerance else "open" if number.low > tolerance else "undecided"
     return Finding(
         PART,
@@ -125,7 +126,7 @@ def _by_reach(asked: Questioning, donor: Change, seed: int) -> tuple[Tensor, Ten
     within[:count] = share[:count]
     away = ~shown & ~reached
     changed = _changed(asked.base, asked.held(_where(away, donor)))
-    return within, torch.where(away.flatten(1).any(dim=1), changed, torch.nan)
+    return within, only(away, changed)
 
 
 def _where(which: Tensor, filling: Change) -> Change:

@@ -185,8 +185,19 @@ def takes_masks(network: Network) -> bool:
     return "masks" in signature(network.forward).parameters
 
 
+def only(which: Tensor, values: Tensor) -> Tensor:
+    """Return ``values`` ``(N,)`` of the images in whose ``which`` ``(N, 1, H, W)`` there is a pixel; NaN of the others.
+
+    An image of which nothing is hidden answers no question about what is hidden.
+    """
+    return torch.where(which.flatten(1).any(dim=1), values, torch.nan)
+
+
 def iou(first: Tensor, second: Tensor) -> Tensor:
-    """Return ``(N,)``, intersection over union of bool masks ``(N, 1, H, W)``; of two empty ones 1."""
+    """Return ``(N,)``, intersection over union of bool masks ``(N, 1, H, W)``; NaN of two empty ones.
+
+    Two masks that show nothing agree on nothing: were that an agreement, masks that vanish would be the most stable.
+    """
     union = (first | second).flatten(1).sum(dim=1)
     both = (first & second).flatten(1).sum(dim=1)
-    return torch.where(union > 0, both / union.clamp(min=1), torch.ones_like(union, dtype=torch.float32))
+    return torch.where(union > 0, both / union.clamp(min=1), torch.nan)

@@ -8,9 +8,9 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from maskexp.evaluation.audit.findings import HIDES_NOTHING, Estimate, Finding, Resampling, percent
+from maskexp.evaluation.audit.findings import HIDES_NOTHING, SHOWS_NOTHING, Estimate, Finding, Resampling, percent
 from maskexp.evaluation.audit.mask_as_code import shifted
-from maskexp.evaluation.audit.questioning import Questioning
+from maskexp.evaluation.audit.questioning import Questioning, only
 from maskexp.masking.inputs import InputMasking, UnsupportedLayerError, create_input_maskings
 from maskexp.types import Prediction
 
@@ -32,6 +32,8 @@ def sufficiency_and_completeness(
     computes as if hidden pixels were not there, while a colour is content of its own. Details are ``<hiding>`` and
     ``<hiding>_shifted`` of every other way.
 
+    Images whose mask hides nothing do not count, nor, for completeness, those whose mask shows nothing.
+
     What is shown is *sufficient* if at least ``1 - 2 tolerance`` of the decisions stay, and *complete* if fewer stay
     without it than without the shifted mask, both with the whole interval.
 
@@ -45,23 +47,29 @@ def sufficiency_and_completeness(
     shown = asked.base.shown
     if bool(shown.all()):
         return _not_asked(HIDES_NOTHING)
+    hides = (~shown).flatten(1).any(dim=1)
     elsewhere = shifted(shown, asked.draws(2, seed, 6) / 2 + 0.25)
     regions = {"kept": shown, "kept_shifted": elsewhere, "removed": ~shown, "removed_shifted": ~elsewhere}
     stay: dict[str, dict[str, Tensor]] = {}
     refused: dict[str, str] = {}
     for name, masking in create_input_maskings(hiding).items():
         try:
-            stay[name] = {region: _stays(asked, masking, visible) for region, visible in regions.items()}
+            decisions = {region: _stays(asked, masking, visible) for region, visible in regions.items()}
         except (UnsupportedLayerError, ValueError) as error:
             refused[name] = str(error)
+            continue
+        stay[name] = {
+            region: only(~shown, values if region.startswith("kept") else only(shown, values))
+            for region, values in decisions.items()
+        }
     if not stay:
         reason = f"no way of hiding passes through this network ({next(iter(refused.values()), 'none was named')})"
         return _not_asked(reason)
     first = next(iter(stay))
-    return [
-        _sufficiency(first, stay, interval, tolerance),
-        _completeness(first, stay, interval),
-    ]
+    found = [_sufficiency(first, stay, interval, tolerance)]
+    if bool((shown.flatten(1).any(dim=1) & hides).any()):
+        return [*found, _completeness(first, stay, interval)]
+    return [*found, Finding.not_asked("completeness", COMPLETENESS, SHOWS_NOTHING)]
 
 
 def _not_asked(reason: str) -> list[Finding]:
@@ -117,7 +125,7 @@ def _details(stay: Mapping[str, Mapping[str, Tensor]], region: str, interval: Re
 
 def _by_others(first: str, stay: Mapping[str, Mapping[str, Tensor]], region: str) -> str:
     """Return the range of what stays by the other ways of hiding, in words."""
-    shares = [float(found[region].mean()) for name, found in stay.items() if name != first]
+    shares = [float(found[region].nanmean()) for name, found in stay.items() if name != first]
     if not shares:
         return ""
     if len(shares) == 1:
