@@ -30,6 +30,8 @@ def make(args: Sequence[str]) -> int:
     if name not in PARSERS:
         raise CommandError(f"maskexp data make cannot make {name!r}; {did_you_mean(name, PARSERS)}")
     options = PARSERS[name]().parse_args(rest)
+    if options.workers < 1:
+        raise CommandError(f"--workers is {options.workers}; it must be at least 1")
     table = MAKERS[name](options)
     sys.stdout.write(_summary(options.out, table))
     sys.stdout.write(f"next: maskexp data check {NEXT[name]}\n".format(**vars(options)))

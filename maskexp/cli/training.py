@@ -331,6 +331,7 @@ class TrainingCLI(AdaptedCLI):
     def _train_first(self) -> None:
         """Provide what the method needs trained first; what this draws does not change what the run draws."""
         data = cast(ImageDataModule, self.datamodule)
+        self.model.trainer = self.trainer  # a method may ask how many epochs there will be
         self.model.check_training(data)
         data.check_labels_for(self.model)
         need = self.model.pretraining(data.spec)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from maskexp.evaluation.base import Chart, Evaluation, ExplainableClassifier
+from maskexp.evaluation.hiding import require_passage
 from maskexp.evaluation.keys import ResultKey
 from maskexp.evaluation.penultimate_features import PenultimateFeatures
 from maskexp.evaluation.subsets import check_every, check_some, every_nth
@@ -61,7 +62,8 @@ class Concordance(Evaluation):
         self.shifts = nn.ModuleDict()
 
     def prepare(self, spec: DataSpec, network: Network) -> None:
-        """Create the metrics."""
+        """Create the metrics; refuse ways of hiding that the network does not let pass."""
+        require_passage("Concordance", network, self.hiding, spec.image_size)
         self.features = PenultimateFeatures(network)
         self.shifts = nn.ModuleDict({name: SimilarityShift(len(self.scales)) for name in self.hiding})
 

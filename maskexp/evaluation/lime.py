@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from maskexp.attribution import lime_weights, paint_segments, random_designs
 from maskexp.attribution.segments import create_segmenter, segment_counts
 from maskexp.evaluation.base import Chart, Evaluation, ExplainableClassifier
+from maskexp.evaluation.hiding import require_passage
 from maskexp.evaluation.keys import ResultKey
 from maskexp.evaluation.paired_comparisons import chart_of_rivals, results_of
-from maskexp.evaluation.subsets import check_every, check_some, every_nth, select, with_foreground
+from maskexp.evaluation.subsets import check_every, check_seed, check_some, every_nth, select, with_foreground
 from maskexp.masking.inputs import create_input_masking, create_input_maskings
 from maskexp.metrics.functional.inputs import real_dtype
 from maskexp.metrics.paired_comparison import PairedComparison
@@ -76,17 +77,19 @@ class LimeComparison(Evaluation):
     ) -> None:
         super().__init__()
         check_every(every)
+        check_seed(seed)
         check_some(segments=segments)
         if samples < 2 or top < 1:
             raise ValueError(f"samples and top are {samples} and {top}; LIME needs at least 2 samples, and 1 segment")
         self.hiding = create_input_maskings(hiding)
         self.segmenters = {name: create_segmenter(name) for name in segments}
         self.samples, self.top, self.every, self.seed = samples, top, every, seed
-        self.ablation = create_input_masking(ablation)
+        self.ablation_name, self.ablation = ablation, create_input_masking(ablation)
         self.comparisons = nn.ModuleDict()
 
     def prepare(self, spec: DataSpec, network: Network) -> None:
         """Create the metrics; without foregrounds there are the ablations alone."""
+        require_passage("LimeComparison", network, {**self.hiding, self.ablation_name: self.ablation}, spec.image_size)
         names = ABLATED if spec.foreground == "none" else (*ON_FOREGROUND, *ABLATED)
         self.comparisons = nn.ModuleDict(
             {

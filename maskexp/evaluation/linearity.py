@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from maskexp.attribution.segments import Patches, segment_counts
 from maskexp.evaluation.base import Chart, Evaluation, ExplainableClassifier
+from maskexp.evaluation.hiding import require_passage
 from maskexp.evaluation.keys import ResultKey
 from maskexp.evaluation.paired_comparisons import chart_of_rivals, results_of
 from maskexp.evaluation.penultimate_features import PenultimateFeatures
-from maskexp.evaluation.subsets import check_every, check_some, every_nth
+from maskexp.evaluation.subsets import check_every, check_seed, check_some, every_nth
 from maskexp.masking.inputs import create_input_maskings
 from maskexp.metrics.functional.inputs import to_real
 from maskexp.metrics.paired_comparison import PairedComparison
@@ -63,6 +64,7 @@ class Linearity(Evaluation):
     ) -> None:
         super().__init__()
         check_every(every)
+        check_seed(seed)
         check_some(sizes=sizes)
         if patches < 2:
             raise ValueError(f"patches is {patches}; a sum needs at least 2")
@@ -80,6 +82,7 @@ class Linearity(Evaluation):
                     f"images of {spec.image_size} hold {whole} whole {name}, but Linearity adds up {self.patches} of "
                     "them; give smaller sizes"
                 )
+        require_passage("Linearity", network, self.hiding, spec.image_size)
         self.features = PenultimateFeatures(network)
         self.comparisons = nn.ModuleDict(
             {

@@ -8,11 +8,13 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
+from torchmetrics.utilities import rank_zero_warn
 
 from maskexp.attribution import DEFAULT_MAPS, map_title, require_maps, validated_maps
 from maskexp.evaluation.attributions import maps_of, require_foreground
 from maskexp.evaluation.base import Chart, Evaluation, ExplainableClassifier
 from maskexp.evaluation.keys import ResultKey
+from maskexp.evaluation.subsets import check_seed
 from maskexp.metrics import (
     CONTROLS,
     ConstantMaps,
@@ -38,6 +40,7 @@ class _JudgedMaps(Evaluation):
 
     def __init__(self, maps: Sequence[str], seed: int = 0) -> None:
         super().__init__()
+        check_seed(seed)
         self.explaining, self.seed = validated_maps(maps), seed
         self.maps = (*self.explaining, *CONTROLS)
         self.judged = nn.ModuleDict()
@@ -125,14 +128,11 @@ class Localization(_JudgedMaps):
         self.create(make)
 
     def compute(self) -> dict[ResultKey, Tensor]:
-        """Return ``localization/<metric>`` of each map, metric by metric.
-
-        Raises:
-            ValueError: if no image of the split has a foreground.
-        """
-        images = cast(EnergyPointingGame, self.metrics(self.maps[0])["epg"]).summary()["epg_images"]
+        """Return ``localization/<metric>`` of each map, metric by metric; the number of images alone if it is 0."""
+        images = self._images()
         if images == 0:
-            raise ValueError("Localization found no foreground in any image of this split; choose one with foregrounds")
+            rank_zero_warn("Localization found no foreground in any image of the split, and measures nothing on it")
+            return {ResultKey("localization", "images"): images}
         values: dict[str, dict[ResultKey, Tensor]] = {}
         for judged in self.maps:
             for metric_name, metric in self.metrics(judged).items():
@@ -143,16 +143,23 @@ class Localization(_JudgedMaps):
         return by_metric | {ResultKey("localization", "images"): images}
 
     def charts(self) -> list[Chart]:
-        """Return the mean IoU over the threshold, one line a map."""
+        """Return the mean IoU over the threshold, one line a map; nothing where no image has a foreground."""
+        if not self._images():
+            return []
         curves = {name: self._curve(name) for name in self.maps}
         lines = {map_title(name): iou.tolist() for name, (_, iou) in curves.items()}
         thresholds = curves[self.maps[0]][0].tolist()
         return [Chart("localization/iou", "threshold of the attribution", "mean IoU", thresholds, lines)]
 
+    def _images(self) -> Tensor:
+        """Return how many images have a foreground."""
+        return cast(EnergyPointingGame, self.metrics(self.maps[0])["epg"]).summary()["epg_images"]
+
     def calibrate(self) -> None:
         """Choose the threshold of each map by its mean IoU on the validation split that has just been counted."""
         best = {name: cast(IoUCurve, self.metrics(name)["iou"]).compute()["iou_best_threshold"] for name in self.maps}
-        self.thresholds = {name: threshold.item() for name, threshold in best.items()}
+        # A validation split without foregrounds chooses none.
+        self.thresholds = {} if any(map(torch.isnan, best.values())) else {n: each.item() for n, each in best.items()}
 
     def _curve(self, name: str) -> tuple[Tensor, Tensor]:
         return cast(IoUCurve, self.metrics(name)["iou"]).curve()
@@ -209,11 +216,7 @@ class LegacyCometLocalization(_JudgedMaps):
         )
 
     def compute(self) -> dict[ResultKey, Tensor]:
-        """Return ``legacy_comet/<metric>`` of each map, metric by metric.
-
-        Raises:
-            ValueError: if no image of the split has a foreground.
-        """
+        """Return ``legacy_comet/<metric>`` of each map, metric by metric; NaN if no image has a foreground."""
         names = list(self.metrics(self.maps[0]))
         values = {
             ResultKey("legacy_comet", name, judged): self.metrics(judged)[name].compute()
@@ -221,7 +224,7 @@ class LegacyCometLocalization(_JudgedMaps):
             for judged in self.maps
         }
         if values[ResultKey("legacy_comet", "iou_auc", self.maps[0])].isnan():
-            raise ValueError(
-                "LegacyCometLocalization found no foreground in any image of this split; choose one with foregrounds"
+            rank_zero_warn(
+                "LegacyCometLocalization found no foreground in any image of the split, and measures nothing"
             )
         return values

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from maskexp.evaluation.base import Chart, Evaluation, ExplainableClassifier
+from maskexp.evaluation.hiding import require_passage
 from maskexp.evaluation.keys import ResultKey
 from maskexp.evaluation.subsets import check_every, every_nth, select, with_foreground
 from maskexp.masking.inputs import create_input_maskings
@@ -58,6 +59,7 @@ class MaskLeakage(Evaluation):
         """Create the metrics; refuse data without foregrounds."""
         if spec.foreground == "none":
             raise ValueError(f"{spec.name} has no foregrounds, so that MaskLeakage does not know what the object is")
+        require_passage("MaskLeakage", network, self.hiding, spec.image_size)
         self.class_names = spec.class_names
         self.leakage = nn.ModuleDict({name: ShapeLeakage(spec.num_classes) for name in self.hiding})
 

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from maskexp.attribution.segments import create_segmenter, segment_counts
 from maskexp.evaluation.base import Chart, Evaluation, ExplainableClassifier
+from maskexp.evaluation.hiding import require_passage
 from maskexp.evaluation.keys import ResultKey
-from maskexp.evaluation.subsets import check_every, check_some, every_nth, select, with_foreground
+from maskexp.evaluation.subsets import check_every, check_seed, check_some, every_nth, select, with_foreground
 from maskexp.masking.inputs import InputMasking, create_input_maskings
 from maskexp.metrics.missingness import MissingnessCurve
 from maskexp.models.network import Network
@@ -80,6 +81,7 @@ class Missingness(Evaluation):
     ) -> None:
         super().__init__()
         check_every(every)
+        check_seed(seed)
         check_some(segments=segments, orders=orders, fractions=fractions)
         if unknown := sorted(set(orders) - set(get_args(Order))):
             raise ValueError(f"there is no order {unknown[0]!r}; choose {', '.join(get_args(Order))}")
@@ -98,6 +100,7 @@ class Missingness(Evaluation):
                 f"{spec.name} has no foregrounds, without which segments have no order by saliency; give Missingness "
                 "orders: [random]"
             )
+        require_passage("Missingness", network, self.hiding, spec.image_size)
         self.counts = nn.ModuleDict(
             {
                 f"{hiding}/{segments}/{order}": MissingnessCurve(spec.num_classes, len(self.fractions), self.similarity)

@@ -14,7 +14,7 @@ from maskexp.attribution import map_title, require_maps, validated_maps
 from maskexp.evaluation.attributions import maps_of
 from maskexp.evaluation.base import Chart, Evaluation, ExplainableClassifier
 from maskexp.evaluation.keys import ResultKey
-from maskexp.evaluation.subsets import check_every, every_nth
+from maskexp.evaluation.subsets import check_every, check_seed, every_nth
 from maskexp.masking.inputs import InputMasking
 from maskexp.metrics import control_attribution
 from maskexp.metrics.functional.pixel_selection import Classify
@@ -73,6 +73,7 @@ class PixelPerturbation(Evaluation):
     ) -> None:
         super().__init__()
         check_every(every)
+        check_seed(seed)
         if not paths or not set(paths) <= set(PATHS):
             raise ValueError(f"paths are {', '.join(PATHS)}, at least one of them, not {list(paths)}")
         self.perturbations, self.target = tuple(perturbations), target

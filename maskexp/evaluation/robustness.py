@@ -14,6 +14,7 @@ from maskexp.evaluation.attributions import image_size, maps_of
 from maskexp.evaluation.base import Evaluation, ExplainableClassifier
 from maskexp.evaluation.imagenet9_variants import ImageNet9Variants
 from maskexp.evaluation.keys import ResultKey
+from maskexp.evaluation.subsets import check_seed
 from maskexp.masking.inputs import Fill, create_input_masking
 from maskexp.metrics import CONTROLS, GroupAccuracy, PixelAveragePrecision, control_attribution
 from maskexp.metrics.functional import above_own_mean, kept_pixels
@@ -41,6 +42,7 @@ class _Robustness(Evaluation):
         super().__init__()
         if not set(against) <= set(REFERENCES):
             raise ValueError(f"maps are compared against {' and '.join(REFERENCES)}, not {list(against)}")
+        check_seed(seed)
         self.against, self.seed = tuple(dict.fromkeys(against)), seed
         self.explaining = validated_maps(maps)
         self.accuracy: Metric = GroupAccuracy(0)

@@ -18,6 +18,12 @@ def check_every(every: int) -> None:
         raise ValueError(f"every is {every}; 1 takes every image, 10 one in ten")
 
 
+def check_seed(seed: int) -> None:
+    """Refuse a seed that no draw takes."""
+    if seed < 0:
+        raise ValueError(f"seed is {seed}; it must be at least 0")
+
+
 def check_some(**lists: Sized) -> None:
     """Refuse lists that are empty: nothing would be judged."""
     for name, values in lists.items():

@@ -119,6 +119,11 @@ class Method(LightningModule, ABC):
             raise ValueError(f"unknown schedule {schedule!r}; choose {', '.join(get_args(Schedule))}")
         if milestones and min(milestones) < 1:
             raise ValueError(f"milestones are {milestones}; they are epochs, counted from the start, of at least 1")
+        if milestones and schedule != "multistep":
+            raise ValueError(
+                f"milestones are {milestones}, but the schedule is {schedule}, which knows none; give "
+                "--model.schedule multistep, or omit them"
+            )
         if schedule == "multistep" and not milestones:
             raise ValueError("the schedule multistep falls at milestones: give --model.milestones, e.g. [81,121,161]")
         # The loggers get the run's whole configuration instead.

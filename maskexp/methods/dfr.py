@@ -30,6 +30,8 @@ from maskexp.models import Classifier
 from maskexp.models.network import Network
 from maskexp.types import Batch, DataModule, DataSpec, Prediction, required_datamodule
 
+MOST_DRAWS = 100
+"""Random halves that are tried until both have every group."""
 C_GRID = (1.0, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01)
 """Inverse penalties that the released code tries on WaterBirds, in its order: the first of equals wins."""
 
@@ -130,10 +132,13 @@ class DFR(Method):
         for split in splits:
             groups = np.asarray(data.dataset(split).group)
             present = np.bincount(groups[groups >= 0], minlength=spec.num_groups)
-            if empty := [name for name, count in zip(spec.group_names, present, strict=True) if not count]:
+            # The strength of the penalty is chosen between two halves of the images that are learned from.
+            least = 2 if split == "val" and self.balanced == "validation" else 1
+            if few := [name for name, count in zip(spec.group_names, present, strict=True) if count < least]:
+                lack = "no image" if least == 1 else f"fewer than {least} images"
                 raise ValueError(
-                    f"DFR balances groups, and {', '.join(empty)} of {spec.name} has no image in split {split!r}; use "
-                    "data in which every group has some, or ERM or JTT"
+                    f"DFR balances groups, and {', '.join(few)} of {spec.name} has {lack} in split {split!r}; use data "
+                    "in which every group has enough, or ERM or JTT"
                 )
 
     def build(self, spec: DataSpec, pretrained: bool = False) -> None:
@@ -222,9 +227,7 @@ def choose_c(
     scores = np.zeros(len(c_values))
     for _ in range(splits if balanced == "validation" else 1):
         if balanced == "validation":
-            order = rng.permutation(len(val[0]))
-            half = len(order) // 2
-            judged, learned = _rows(val, order[:half]), _rows(val, order[half:])
+            judged, learned = _halves(val, rng)
             learned = _rows(learned, balanced_subset(learned[2], rng))
             mean, scale = _standard(learned[0])
         else:
@@ -235,6 +238,21 @@ def choose_c(
             right = ((judged[0] - mean) / scale @ weight.T + bias).argmax(axis=1) == judged[1]
             scores[i] += min(right[judged[2] == group].mean() for group in np.unique(judged[2][judged[2] >= 0]))
     return c_values[int(scores.argmax())]
+
+
+def _halves(val: Split, rng: np.random.Generator) -> tuple[Split, Split]:
+    """Return two random halves of the validation images that both have every group; drawn again until they do."""
+    groups = np.unique(val[2][val[2] >= 0])
+    for _ in range(MOST_DRAWS):
+        order = rng.permutation(len(val[0]))
+        half = len(order) // 2
+        halves = _rows(val, order[:half]), _rows(val, order[half:])
+        if all(np.isin(groups, found).all() for _, _, found in halves):
+            return halves
+    raise ValueError(
+        f"{MOST_DRAWS} random halves of the validation images left a group out; DFR needs more images of its smallest "
+        "group, or --model.balanced training"
+    )
 
 
 def retrained(

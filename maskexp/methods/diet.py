@@ -30,7 +30,7 @@ from maskexp.methods.stages import begin_with, common_arguments
 from maskexp.models.classifier import Classifier
 from maskexp.models.diet import DiETNetwork, distance, random_colours, show
 from maskexp.models.network import Network
-from maskexp.types import Batch, DataSpec, Prediction, attached_datamodule
+from maskexp.types import Batch, DataModule, DataSpec, Prediction, attached_datamodule
 
 __all__ = ["DiET"]
 
@@ -145,19 +145,25 @@ class DiET(Method):
     # --- rounds --------------------------------------------------------------------------------------------------
 
     def on_fit_start(self) -> None:
+        """Refuse, where nothing has done so before, what :meth:`check_training` refuses."""
+        super().on_fit_start()
+        self.check_training(attached_datamodule(self.trainer))
+
+    def check_training(self, data: DataModule | None) -> None:
         """Refuse a training in which masks and images would not belong together, or that is too short.
 
         Raises:
             ValueError: if so.
         """
-        super().on_fit_start()
-        epochs = planned_epochs(self.trainer, "DiET divides the epochs among its rounds")
-        if epochs < 2 * ROUNDS and not self.trainer.fast_dev_run:  # type: ignore[attr-defined]
-            raise ValueError(
-                f"DiET has {ROUNDS} rounds of two phases, which {epochs} epochs are too few for; give "
-                f"--trainer.max_epochs {2 * ROUNDS} or more"
-            )
-        if _moves_pixels(attached_datamodule(self.trainer)):
+        trainer: Any = self.attached_trainer
+        if trainer is not None and not trainer.fast_dev_run:
+            epochs = planned_epochs(trainer, "DiET divides the epochs among its rounds")
+            if epochs < 2 * ROUNDS:
+                raise ValueError(
+                    f"DiET has {ROUNDS} rounds of two phases, which {epochs} epochs are too few for; give "
+                    f"--trainer.max_epochs {2 * ROUNDS} or more"
+                )
+        if _moves_pixels(data):
             raise ValueError(
                 "DiET learns a mask of each training image as it lies, and training moves the pixels: give "
                 "--data.train_transform.crop_scale null --data.train_transform.flip 0, and no rotation or transforms"

@@ -21,7 +21,7 @@ from torch import Tensor
 from maskexp.methods.base import Method
 from maskexp.models import Classifier
 from maskexp.models.network import Network
-from maskexp.types import Batch, DataSpec, Prediction
+from maskexp.types import Batch, DataModule, DataSpec, Prediction
 
 
 class GroupDRO(Method):
@@ -71,6 +71,17 @@ class GroupDRO(Method):
         if "group_weights" not in self._buffers:
             uniform = torch.full((spec.num_groups,), 1 / max(spec.num_groups, 1))
             self.register_buffer("group_weights", uniform, persistent=False)
+
+    def check_training(self, data: DataModule) -> None:
+        """Refuse data without groups, and training images that belong to none."""
+        self._require_groups(data.spec)
+        dataset = data.dataset("train")
+        if without := [str(name) for name, group in zip(dataset.ids, dataset.group, strict=True) if group < 0]:
+            shown = ", ".join(without[:3]) + (", …" if len(without) > 3 else "")
+            raise ValueError(
+                f"GroupDRO weighs every training image by its group, and {len(without)} of {data.spec.name} have no "
+                f"attribute ({shown}); give them one, leave them out, or use ERM or JTT"
+            )
 
     def _require_groups(self, spec: DataSpec) -> None:
         if not spec.num_groups:

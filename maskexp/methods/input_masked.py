@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from maskexp.masking.inputs import create_input_masking
 from maskexp.methods.erm import ERM
-from maskexp.types import Batch, DataSpec, Prediction
+from maskexp.types import Batch, DataModule, DataSpec, Prediction
 
 __all__ = ["InputMasked"]
 
@@ -62,6 +62,21 @@ class InputMasked(ERM):
                 f"InputMasked hides the {self.hidden}, and the data {spec.name} has no foregrounds to tell it by; use "
                 "data with masks or boxes, or ERM"
             )
+
+    def check_training(self, data: DataModule) -> None:
+        """Refuse images of validation or test that have no foreground: training does without."""
+        self.check_data(data.spec)
+        for split in ("val", "test"):
+            try:
+                dataset = data.dataset(split)
+            except ValueError:  # there is no such split, which is for those to say who need it
+                continue
+            if without := [str(name) for name, has in zip(dataset.ids, dataset.has_foreground, strict=True) if not has]:
+                shown = ", ".join(without[:3]) + (", …" if len(without) > 3 else "")
+                raise ValueError(
+                    f"{len(without)} images of split {split!r} have no foreground ({shown}), so that InputMasked does "
+                    f"not know their {self.hidden}; leave them out, or use ERM"
+                )
 
     def explain_batch(self, batch: Batch) -> Prediction:
         """Return the prediction for the images with the region hidden, and its Grad-CAM.

@@ -28,3 +28,12 @@ class Pretraining:
     epochs: int | None
     checkpoint_argument: str
     selection: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a training without an end, or without an epoch.
+
+        Raises:
+            ValueError: if ``epochs`` is no number of epochs.
+        """
+        if self.epochs is not None and self.epochs < 1:
+            raise ValueError(f"{self.epochs} epochs of the {self.role}'s training are asked for; it takes at least 1")

@@ -23,7 +23,7 @@ from maskexp.methods.masked_classifier import MaskedClassifier, divergence
 from maskexp.methods.optimization import require_in_range
 from maskexp.methods.pretraining import Pretraining
 from maskexp.methods.rt_saliency import powered_area, roughness
-from maskexp.methods.stages import begin_with, common_arguments
+from maskexp.methods.stages import begin_with, common_arguments, require_same
 from maskexp.models.network import Network
 from maskexp.models.rbaem import RBAEMNetwork
 from maskexp.types import Batch, DataSpec, Prediction
@@ -130,11 +130,9 @@ class RBAEM(Method):
         """Return the training of the predictor, which trains the classifier first, unless it is given."""
         arguments = common_arguments(
             self.hparams,
-            masks="bumps",
+            **self._shown,
             mask_temperature=0.1 if self.network_options["draw"] else None,
-            sigma=list(self.sigma),
             target="classifier",
-            hiding=self.network_options["hiding"],
         )
         MaskedClassifier(**arguments)
         with torch.device("meta"):  # what the networks would refuse is refused before anything is trained
@@ -142,6 +140,11 @@ class RBAEM(Method):
         if self.predictor_checkpoint is not None:
             return None
         return Pretraining("predictor", "MaskedClassifier", arguments, self.predictor_epochs, "predictor_checkpoint")
+
+    @property
+    def _shown(self) -> dict[str, Any]:
+        """What the predictor is trained on: images under random bumps."""
+        return {"masks": "bumps", "sigma": list(self.sigma), "hiding": self.network_options["hiding"]}
 
     def build(self, spec: DataSpec, pretrained: bool = False) -> None:
         """Build the networks; a training begins with the trained predictor and its classifier."""
@@ -154,6 +157,7 @@ class RBAEM(Method):
                     f"{self.predictor_checkpoint} learned from the label, but RBAEM explains the classifier that a "
                     "predictor learned from; give one with target: classifier"
                 )
+            require_same(trained, self._shown, self.predictor_checkpoint, self)
             cast(RBAEMNetwork, self.network).begin_as(trained.network.classifier, trained.network.teacher)
 
     def explain(self, images: Tensor, target: Tensor | None = None) -> Prediction:

@@ -22,7 +22,7 @@ from maskexp.methods.base import Method
 from maskexp.methods.masked_classifier import MaskedClassifier, Target, check_target, divergence
 from maskexp.methods.optimization import require_in_range
 from maskexp.methods.pretraining import Pretraining
-from maskexp.methods.stages import begin_with, common_arguments
+from maskexp.methods.stages import begin_with, common_arguments, require_same
 from maskexp.models.network import Network
 from maskexp.models.realx import Estimator, Grid, REALXNetwork
 from maskexp.types import Batch, DataSpec, Prediction
@@ -143,19 +143,23 @@ class REALX(Method):
         """Return the training of the predictor, unless it is given."""
         with torch.device("meta"):  # what the networks would refuse is refused before anything is trained
             self.configure_network(spec, None)
-        cells = self.network_options["grid"] == "cells"
         arguments = common_arguments(
             self.hparams,
-            masks="cells",
-            cell=self.network_options["selector_stride"] if cells else 1,
+            **self._shown,
             mask_temperature=None if self.network_options["estimator"] == "rebar" else 0.1,
             target=self.target,
-            hiding=self.network_options["hiding"],
         )
         MaskedClassifier(**arguments).check_data(spec)
         if self.predictor_checkpoint is not None:
             return None
         return Pretraining("predictor", "MaskedClassifier", arguments, self.predictor_epochs, "predictor_checkpoint")
+
+    @property
+    def _shown(self) -> dict[str, Any]:
+        """What the predictor is trained on: images under random masks like the selector's."""
+        options = self.network_options
+        cell = options["selector_stride"] if options["grid"] == "cells" else 1
+        return {"masks": "cells", "cell": cell, "hiding": options["hiding"]}
 
     def build(self, spec: DataSpec, pretrained: bool = False) -> None:
         """Build the networks; a training begins with the trained predictor."""
@@ -174,6 +178,7 @@ class REALX(Method):
                 f"{self.predictor_checkpoint} learned from the {trained.target}, but REALX keeps to the {self.target}; "
                 f"give --model.target {trained.target}, or another predictor"
             )
+        require_same(trained, self._shown, self.predictor_checkpoint, self)
         network.predictor.load_state_dict(trained.network.classifier.state_dict())
         if network.teacher is not None:
             network.teacher.load_state_dict(trained.network.teacher.state_dict())

@@ -11,7 +11,7 @@ from maskexp.methods.checkpoint import CheckpointError, check_classes
 from maskexp.methods.loading import load_method
 from maskexp.types import DataSpec
 
-__all__ = ["begin_with", "common_arguments"]
+__all__ = ["begin_with", "common_arguments", "require_same"]
 
 M = TypeVar("M", bound=Method)
 
@@ -61,6 +61,27 @@ def begin_with(
             f"--model.{backbone_argument} {trained.backbone}"
         )
     return trained
+
+
+def require_same(trained: Method, expected: Mapping[str, Any], checkpoint: str | None, owner: Method) -> None:
+    """Refuse a trained method that learned from something else than what its owner will show it.
+
+    Args:
+        trained: what :func:`begin_with` returned.
+        expected: arguments that it would have been trained with.
+        checkpoint: where it comes from.
+        owner: the method that begins with it.
+
+    Raises:
+        CheckpointError: if they differ.
+    """
+    for name, value in expected.items():
+        known = trained.hparams.get(name)
+        if (list(known) if isinstance(known, tuple) else known) != value:
+            raise CheckpointError(
+                f"{checkpoint} learned with {name} {known}, but {type(owner).__name__} shows it {name} {value}; give "
+                "the same, or omit the checkpoint, so that maskexp fit trains one"
+            )
 
 
 def common_arguments(settings: Mapping[str, Any], **others: Any) -> dict[str, Any]:

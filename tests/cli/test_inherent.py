@@ -87,7 +87,11 @@ def test_stopped_inside_an_epoch_and_resumed_is_bit_equal(
         (["--model=RTSaliency", "--model.classifier_checkpoint=no.ckpt"], "no.ckpt"),
         (["--model=RBAEM", "--model.sigma=[0.4,0.1]"], "give the smaller share of the side first"),
         (["--model=RBAEM", "--model.predictor_checkpoint=no.ckpt"], "no.ckpt"),
-        (["--model=DiET", "--model.classifier_checkpoint=no.ckpt"], "no.ckpt"),
+        (["--model=DiET", "--model.classifier_checkpoint=no.ckpt", *STILL], "no.ckpt"),
+        (["--model=DiET", "--trainer.max_epochs=9"], "DiET has 5 rounds of two phases, which 9 epochs are too few for"),
+        (["--model=DiET", "--trainer.max_epochs=10"], "training moves the pixels: give --data.train_transform"),
+        (["--model=MaskedClassifier", "--model.target=classifier", "--model.classifier_epochs=-1"], "takes at least 1"),
+        (["--model=REALX", *SELECTOR, "--model.predictor_epochs=0"], "0 epochs of the predictor's training are asked"),
         (["--model=RTSaliency", "--model.encoder_stages=9"], "stages is 9, but 'test_resnet' has 5; choose 1 to 5"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -97,7 +101,7 @@ def test_bad_input_is_told_in_a_sentence(flags: list[str], sentence: str, maskex
     assert outcome.code != 0
     assert sentence in outcome.complaint
     assert "\n" not in outcome.complaint.strip()
-    assert not (tmp_path / "r").exists()
+    assert not list(tmp_path.iterdir()), "nothing was trained first, nor anything written"
 
 
 def test_a_checkpoint_of_another_method_is_told(trained: RunDirectory, maskexp: Command, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_a_network_that_layer_masking_cannot_treat_is_refused_by_its_layer(tmp_p
     outcome = maskexp("fit", "--model", "InputMasked", *SMALL, *flags)
     assert outcome.code != 0
     assert "a visibility mask cannot pass through layer" in outcome.complaint
-    assert "hide the region with a colour" in outcome.complaint
+    assert "hide the region by a colour" in outcome.complaint
 
 
 def test_data_without_foregrounds_are_refused(tmp_path: Path, maskexp: Command) -> None:

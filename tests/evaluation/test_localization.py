@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -142,8 +144,9 @@ def test_legacy_values_are_apart_and_are_their_definitions() -> None:
 def test_foregrounds_have_to_be_there(evaluation: type[Localization]) -> None:
     with pytest.raises(ValueError, match=r"compares attributions with foregrounds, and toy has none; leave"):
         evaluation().prepare(spec(foreground="none"), Explained().network)
-    with pytest.raises(ValueError, match="found no foreground in any image of this split"):
-        answers(evaluation(), [[3]])
+    with pytest.warns(UserWarning, match="found no foreground in any image of the split"):
+        values = answers(evaluation(), [[3]])
+    assert all(math.isnan(value) or key == "localization/images" for key, value in values.items())
 
 
 class WithoutFeatures(ColourMeans):
@@ -168,3 +171,16 @@ def test_bad_arguments_are_refused() -> None:
         Localization(tolerance=-1)
     with pytest.raises(ValueError, match="edges has to be at least 2"):
         LegacyCometLocalization(edges=1)
+
+
+def test_a_validation_split_without_foregrounds_chooses_no_threshold() -> None:
+    evaluation, classifier = Localization(), Explained()
+    evaluation.prepare(spec(), classifier.network)
+    count(evaluation, noisy(), [[3]], classifier)  # the image that has none
+    evaluation.calibrate()
+    assert evaluation.charts() == []
+    evaluation.reset()
+    count(evaluation, noisy(), [[4, 5, 6]], classifier)
+    tested = named(evaluation.compute())
+    assert "localization/iou_best" in tested
+    assert "localization/iou" not in tested

@@ -122,3 +122,8 @@ def test_schedule_warms_up_and_falls_along_a_cosine(step: int, factor: float) ->
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2.0)
     schedule = cosine_with_warmup(optimizer, total_steps=100, warmup_steps=10)
     assert 2.0 * schedule.lr_lambdas[0](step) == pytest.approx(2.0 * factor)
+
+
+def test_milestones_that_the_schedule_does_not_know_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"milestones are \[3\], but the schedule is cosine, which knows none"):
+        ERM(weights=None, milestones=[3])

@@ -141,7 +141,7 @@ def test_what_no_last_layer_can_learn_from_is_refused(erm: Path, trainer: Callab
     data = _birds()
     groups = np.array(data.dataset("val").group)
     data.dataset("val").group = np.where(groups == 2, 3, groups)
-    with pytest.raises(ValueError, match="waterbird/land of synthetic_birds has no image in split 'val'"):
+    with pytest.raises(ValueError, match="waterbird/land of synthetic_birds has fewer than 2 images in split 'val'"):
         trainer().fit(DFR(**SMALL, classifier_checkpoint=str(erm)), data)
     with pytest.raises(ValueError, match="DFR begins with a trained classifier: give classifier_checkpoint"):
         trainer().fit(DFR(**SMALL), _birds())
@@ -191,3 +191,11 @@ def test_two_processes_with_unequal_shares_see_every_image_in_its_place() -> Non
     assert alone.shape == (7, 3)
     for shared in run_ranks(_first_pixels, 2, 7):
         assert torch.equal(shared, alone)
+
+
+def test_both_halves_of_the_validation_images_have_every_group() -> None:
+    val = drawn((2, 2, 2, 2), 0)
+    for seed in range(50):
+        assert choose_c(val, val, "validation", (1.0, 0.1), 2, np.random.default_rng(seed)) in (1.0, 0.1)
+    with pytest.raises(ValueError, match="random halves of the validation images left a group out"):
+        choose_c(val, drawn((1, 2, 2, 2), 0), "validation", (1.0,), 2, np.random.default_rng(0))

@@ -13,9 +13,10 @@ import torch
 import torch.nn.functional as F
 from lightning.pytorch import Trainer
 
-from maskexp.data import SyntheticBirds
+from maskexp.data import Manifest, SyntheticBirds
 from maskexp.methods import GroupDRO, load_method
 from maskexp.types import Batch, DataSpec, Prediction
+from tests.fixtures.own import write_csv
 
 SMALL: dict[str, Any] = {"backbone": "test_resnet", "weights": None}
 
@@ -118,3 +119,13 @@ def test_batches_without_groups_are_refused(birds: SyntheticBirds) -> None:
 def test_arguments_out_of_range_are_refused(arguments: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"it must be (at least 0 and|a) finite"):
         GroupDRO(**SMALL, **arguments)
+
+
+def test_training_images_without_an_attribute_are_named_before_the_training(tmp_path: Path) -> None:
+    table = write_csv(tmp_path, per_split=8)
+    lines = table.read_text().splitlines(keepends=True)
+    lines[1], lines[3] = (line.replace(",land,", ",,").replace(",water,", ",,") for line in (lines[1], lines[3]))
+    table.write_text("".join(lines))
+    data = Manifest(csv=str(table), image_size=16, num_workers=0)
+    with pytest.raises(ValueError, match=r"2 of \S+ have no attribute \(images/image 0\.png, images/image 2\.png\)"):
+        GroupDRO(**SMALL).check_training(data)

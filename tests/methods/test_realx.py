@@ -151,6 +151,8 @@ def test_checkpoints_that_do_not_fit_are_refused(
         trainer().fit(REALX(**SMALL), birds)
     with pytest.raises(ValueError, match="learned from the label, but REALX keeps to the classifier"):
         trainer().fit(REALX(**SMALL, target="classifier", predictor_checkpoint=str(predictor)), birds)
+    with pytest.raises(ValueError, match=r"learned with hiding \S+, but REALX shows it hiding black; give the same"):
+        trainer().fit(REALX(**{**SMALL, "hiding": "black"}, predictor_checkpoint=str(predictor)), birds)
     erm = _trained(ERM(backbone="small_convnet", weights=None), birds, tmp_path_factory)
     with pytest.raises(ValueError, match="holds the method ERM; REALX needs a predictor of MaskedClassifier"):
         trainer().fit(REALX(**SMALL, predictor_checkpoint=str(erm)), birds)

@@ -63,15 +63,17 @@ def prepare_folder(root: Path, masks: Path | None = None) -> Prepared:
     ]
     if not rows:
         raise DataError(f"{root} has folders of classes, but no images in them; it needs e.g. train/<class>/<name>.jpg")
-    if masks is not None and not any(row.mask for row in rows):
+    if mask_root is not None and not any(row.mask for row in rows):
         raise DataError(
-            f"no file in {masks} belongs to an image; the mask of {rows[0].image} would be "
-            f"{masks / Path(rows[0].image).with_suffix('.png')}"
+            f"no file in {mask_root} belongs to an image; the mask of {rows[0].image} would be "
+            f"{mask_root / Path(rows[0].image).with_suffix('.png')}"
         )
     further = [name for name in names if name not in splits and root / name != mask_root]
     notes = _left_out(folder for _, folder in folders)
     if empty := [str(folder.relative_to(root)) for (_, folder), found in images.items() if not found]:
         notes = (*notes, f"{len(empty)} folders of classes hold no images and were left out: {listed(empty)}")
+    if mask_root is not None and (idle := _without_image(mask_root, {row.mask for row in rows})):
+        notes = (*notes, f"{len(idle)} files in {mask_root.name} belong to no image: {listed(idle)}")
     if further:
         notes = (*notes, f"{len(further)} folders are no train, val or test and were left out: {listed(further)}")
     card = own_card(root.resolve().name, tuple(classes), (), any(row.mask for row in rows), notes)
@@ -89,6 +91,12 @@ def _left_out(folders: Iterable[Path]) -> tuple[str, ...]:
         if found:
             notes.append(f"{len(found)} {what} were left out, e.g. {found[0]}")
     return tuple(notes)
+
+
+def _without_image(mask_root: Path, used: set[str]) -> list[str]:
+    """Return the files below the masks' folder that are no image's mask."""
+    files = (path.relative_to(mask_root).as_posix() for path in mask_root.rglob("*") if path.is_file())
+    return sorted(name for name in files if name not in used and not Path(name).name.startswith("."))
 
 
 def _mask_of(image: Path, masks: Path | None) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,6 +51,8 @@ HALF = 128
 """Foreground begins here, of 0..255: one half, rounded up."""
 CLASS_IDS = 32
 """A mask whose largest value lies between 1 and this is a map of classes, not a soft mask."""
+WIDE_GAP, PEOPLE = 32, range(2, 11)
+"""Levels between which an estimate would have some; numbers of people whose masks may have been averaged."""
 MOSTLY = 0.9
 """Share of black and white pixels from which on grey colours beside an alpha channel are a mask themselves."""
 SHOWN = 8
@@ -292,6 +295,30 @@ def _coloured(colours: NDArray[np.uint8], lossy: bool = False) -> NDArray[np.uin
     )
 
 
+def _is_map_of_classes(levels: NDArray[np.uint8], present: list[int]) -> bool:
+    """Return whether more of the area lies flat at levels that would count as background than at those above them.
+
+    Soft edges lie nowhere flat, and the levels of an estimate leave no wide gap. The mean of several people's masks is
+    flat and has gaps too, but its levels are shares of white by so many people.
+    """
+    between = [level for level in present if 0 < level < 255]
+    if not between or max(after - before for before, after in pairwise([0, *between, 255])) <= WIDE_GAP:
+        return False
+    if present[-1] == 255 and any(all(_is_share(level, people) for level in between) for people in PEOPLE):
+        return False
+    inner = levels[1:-1, 1:-1]
+    flat = (inner == levels[:-2, 1:-1]) & (inner == levels[2:, 1:-1])
+    flat &= (inner == levels[1:-1, :-2]) & (inner == levels[1:-1, 2:])
+    areas = np.bincount(inner[flat], minlength=256)
+    return int(areas[1:HALF].sum()) > int(areas[HALF:].sum())
+
+
+def _is_share(level: int, people: int) -> bool:
+    """Return whether a level is what a number of people's masks have as their mean, rounded either way."""
+    share = level * people / 255
+    return abs(share - round(share)) * 255 / people < 1
+
+
 def _levels(values: NDArray[Any], lossy: bool = False) -> NDArray[np.uint8]:
     """Return the mask of one channel of any type as 0..255."""
     kind = values.dtype.kind
@@ -314,10 +341,10 @@ def _levels(values: NDArray[Any], lossy: bool = False) -> NDArray[np.uint8]:
             raise _NoMaskError(f"holds values up to {high:g}, neither 0..255 nor 0..65535; save it with 8 bits")
         return np.rint(values / 257).astype(np.uint8)
     levels = values.astype(np.uint8)
-    if lossy or (high >= CLASS_IDS and not (levels == 1).any()):
+    if lossy:
         return levels
-    present = np.unique(levels).tolist()
-    if high < CLASS_IDS or present in ([1, 255], [0, 1, 255]):
+    present = np.flatnonzero(np.bincount(levels.ravel(), minlength=256)).tolist()
+    if high < CLASS_IDS or present in ([1, 255], [0, 1, 255]) or _is_map_of_classes(levels, present):
         shown = ", ".join(map(str, present[:SHOWN])) + (", …" if len(present) > SHOWN else "")
         raise _NoMaskError(
             f"holds the values {shown}, neither 0/1 nor 0..255, so that it may be a map of classes; save the "

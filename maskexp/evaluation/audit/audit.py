@@ -19,6 +19,7 @@ from maskexp.evaluation.audit.sample import Sample
 from maskexp.evaluation.audit.sufficiency import sufficiency_and_completeness
 from maskexp.evaluation.base import Chart, Evaluation, ExplainableClassifier
 from maskexp.evaluation.keys import ResultKey
+from maskexp.evaluation.subsets import check_seed
 from maskexp.masking.inputs import INPUT_MASKING_NAMES, create_input_maskings
 from maskexp.models.network import Network
 from maskexp.types import OWN, Batch, DataSpec, Prediction
@@ -69,6 +70,7 @@ class AuditSettings:
             value = getattr(self, name)
             if not 0 < value < 1:
                 raise ValueError(f"{name} is {value}; it has to lie between 0 and 1")
+        check_seed(self.seed)
         for name in ("resamples", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it has to be at least 1")

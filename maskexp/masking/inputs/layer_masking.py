@@ -83,7 +83,7 @@ def _propagate(network: nn.Module, images: Tensor, visible: Tensor, padding: Pad
     except NoRuleError as missing:
         raise UnsupportedLayerError(
             f"a visibility mask cannot pass through {_layer(network, missing.__traceback__)}: there is no rule for "
-            f"{missing}; hide the region with a colour, or with TokenDropping in a vision transformer"
+            f"{missing}; hide the region by a colour such as grey, or by token_dropping in a vision transformer"
         ) from missing
 
 

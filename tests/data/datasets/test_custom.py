@@ -135,3 +135,18 @@ def test_an_empty_folder_is_no_class(tmp_path: Path) -> None:
     assert report.group_names == ("a", "b")
     (note,) = [one.message for one in report.findings if one.kind == "about"]
     assert note == "2 folders of classes hold no images and were left out: train/empty, val/up"
+
+
+def test_a_folder_called_masks_is_meant_as_one(tmp_path: Path) -> None:
+    root = write_image_folder(tmp_path / "data")
+    (root / "masks").mkdir()
+    (root / "masks" / "0_mask.png").touch()
+    with pytest.raises(DataError, match=r"no file in \S+masks belongs to an image"):
+        CustomData.find(root=str(root))
+
+
+def test_masks_that_belong_to_no_image_are_counted(tmp_path: Path) -> None:
+    root = write_image_folder(tmp_path / "data", masks=True)
+    (root / "masks" / "train" / "stray.npy").touch()
+    notes = CustomData.find(root=str(root)).prepare().table.card.notes
+    assert "1 files in masks belong to no image: train/stray.npy" in notes

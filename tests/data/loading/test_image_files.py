@@ -317,3 +317,31 @@ def test_a_pipe_is_not_waited_for(name: str, tmp_path: Path) -> None:
         decode_mask(tmp_path / name)
     with pytest.raises(CorruptImageError, match="is a device or a pipe"):
         stored_size(tmp_path / name)
+
+
+def _areas(*levels: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Stripes of eight pixels, one a level."""
+    return np.repeat(np.array(levels, np.uint8), 8)[None].repeat(24, axis=0)
+
+
+@pytest.mark.parametrize(
+    "levels",
+    [(0, 15, 15, 255), (0, 8, 10, 10, 255), (2, 3, 3, 140), (7, 23, 33), (0, 100)],
+    ids=["VOC with its void border", "Cityscapes", "ADE20K", "ids without black", "one dark level"],
+)
+def test_maps_of_classes_are_refused_whatever_their_ids(levels: tuple[int, ...], tmp_path: Path) -> None:
+    Image.fromarray(_areas(*levels)).save(tmp_path / "a.png")
+
+    with pytest.raises(CorruptImageError, match="may be a map of classes"):
+        decode_mask(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    "levels",
+    [tuple(range(0, 256, 16)), (0, 51, 51, 102, 255), (0, 85, 85, 255), (0, 200), (0, 0, 100, 255, 255)],
+    ids=["an estimate in steps of 16", "five people", "three people", "one bright level", "mostly white"],
+)
+def test_soft_masks_of_few_levels_are_none(levels: tuple[int, ...], tmp_path: Path) -> None:
+    Image.fromarray(_areas(*levels)).save(tmp_path / "a.png")
+
+    assert np.array_equal(decode_mask(tmp_path / "a.png"), _areas(*levels))

@@ -200,7 +200,7 @@ def test_an_unsupported_layer_is_refused_by_name(made: nn.Module, layer: str, re
 
 def test_a_transformer_is_sent_to_token_dropping() -> None:
     transformer = timm.create_model("test_vit", num_classes=10, img_size=SIZE).eval()
-    with pytest.raises(UnsupportedLayerError, match=r"VisionTransformer.*TokenDropping"):
+    with pytest.raises(UnsupportedLayerError, match=r"VisionTransformer.*token_dropping"):
         LayerMasking()(transformer, *_case())
 
 

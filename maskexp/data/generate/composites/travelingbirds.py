@@ -62,6 +62,8 @@ class TravelingBirdsRecipe:
         """
         if not 0 <= self.correlation <= 1:
             raise DataError(f"correlation is {self.correlation}; it must be in [0, 1]")
+        if self.seed is not None and self.seed < 0:
+            raise DataError(f"seed is {self.seed}; it must be at least 0")
         if self.compat and self.correlation != 1:
             raise DataError(f"correlation is {self.correlation}; the released script knows only 1")
         if self.seed is None:

@@ -72,6 +72,8 @@ class WaterBirdsRecipe:
         """
         if not 0.5 <= self.correlation <= 1:
             raise DataError(f"correlation is {self.correlation}; it must be in [0.5, 1]")
+        if self.seed < 0:
+            raise DataError(f"seed is {self.seed}; it must be at least 0")
         if not 0 < self.val_fraction < 1:
             raise DataError(f"val_fraction is {self.val_fraction}; it must be in (0, 1)")
 
