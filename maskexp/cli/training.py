@@ -336,11 +336,21 @@ class TrainingCLI(AdaptedCLI):
         data.check_labels_for(self.model)
         need = self.model.pretraining(data.spec)
         if need is None:
+            self._require_epochs_of_something()
             return
         checkpoint = train_first(need, self.recorder.config, data.digest, self.directory, self._start_another)
         seed_everything(self.recorder.seed, workers=True, verbose=False)
         setattr(self.model, need.checkpoint_argument, str(checkpoint))
         self.model.hparams[need.checkpoint_argument] = str(checkpoint)
+
+    def _require_epochs_of_something(self) -> None:
+        """Refuse epochs of a training that a given checkpoint has had already."""
+        for name, value in self.model.hparams.items():
+            epochs = name.replace("_checkpoint", "_epochs")
+            if name != epochs and value is not None and self.model.hparams.get(epochs) is not None:
+                raise CommandError(
+                    f"--model.{name} is trained already, so that nothing obeys --model.{epochs}; omit one of them"
+                )
 
     def _start_another(self, configuration: Configuration, run: RunDirectory, checkpoint: Path | None) -> bool:
         """Train by another configuration, as a run of its own in this very process; return whether it is complete."""

@@ -85,6 +85,10 @@ def test_stopped_inside_an_epoch_and_resumed_is_bit_equal(
         (["--model=REALX", *SELECTOR, "--data.image_size=34"], "cells of 4 pixels do not fill images of 34 × 34"),
         (["--model=REALX", *SELECTOR, "--model.predictor_checkpoint=no.ckpt"], "no.ckpt"),
         (["--model=RTSaliency", "--model.classifier_checkpoint=no.ckpt"], "no.ckpt"),
+        (
+            ["--model=RTSaliency", "--model.classifier_checkpoint=no.ckpt", "--model.classifier_epochs=3"],
+            "so that nothing obeys --model.classifier_epochs",
+        ),
         (["--model=RBAEM", "--model.sigma=[0.4,0.1]"], "give the smaller share of the side first"),
         (["--model=RBAEM", "--model.predictor_checkpoint=no.ckpt"], "no.ckpt"),
         (["--model=DiET", "--model.classifier_checkpoint=no.ckpt", *STILL], "no.ckpt"),
