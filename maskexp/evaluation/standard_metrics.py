@@ -19,6 +19,8 @@ from maskexp.types import OWN, Batch, DataSpec, Prediction
 
 __all__ = ["StandardMetrics"]
 
+HALF = 0.5
+"""Above it a mask shows a pixel, as in the audit."""
 MAPS = DEFAULT_MAPS
 """What is judged on every split: the method's own map, and Grad-CAM."""
 
@@ -32,8 +34,9 @@ class StandardMetrics(Evaluation):
     images behind them: ``n_epg``, ``n_pxap``, and ``n_empty_foreground``, those whose foreground has no pixel, for
     instance because it vanishes at this size. EPG leaves these out; to PxAP they are background.
 
-    Where the network has masks there is ``mask_area``, the mean of the mask that explains the prediction, and
-    ``mask_area_stage_<i>`` of each one, from 1, in the order of :attr:`Prediction.masks <maskexp.types.Prediction>`.
+    Where the network has masks there is ``mask_area``, the mean of the mask that explains the prediction,
+    ``empty_masks``, the share of images in whose mask nothing is above one half, so that it shows nothing, and
+    ``mask_area_stage_<i>`` of each mask, from 1, in the order of :attr:`Prediction.masks <maskexp.types.Prediction>`.
     What else the network reports of each image (:attr:`~maskexp.models.network.Network.reported`) is averaged.
     """
 
@@ -46,8 +49,9 @@ class StandardMetrics(Evaluation):
                 {name: nn.ModuleDict({"epg": EnergyPointingGame(), "pxap": PixelAveragePrecision()}) for name in MAPS}
             )
             self.empty = SumMetric().set_dtype(torch.float64)
-        self.areas = nn.ModuleDict()
+        self.areas, self.emptiness = nn.ModuleDict(), nn.ModuleDict()
         if network.masked_stages:
+            self.emptiness["empty_masks"] = MeanMetric().set_dtype(torch.float64)
             self.areas["mask_area"] = MeanArea()
             for stage in range(1, network.masked_stages + 1):
                 self.areas[f"mask_area_stage_{stage}"] = MeanArea()
@@ -66,6 +70,8 @@ class StandardMetrics(Evaluation):
         for name, metric in _metrics(self.areas).items():
             stage = name.removeprefix("mask_area").removeprefix("_stage_")
             metric.update(prediction.masks[int(stage) - 1] if stage else prediction.attribution)
+        for metric in _metrics(self.emptiness).values():
+            metric.update((prediction.attribution.flatten(1).amax(dim=1) <= HALF).double())
         for name, metric in _metrics(self.reported).items():
             metric.update(prediction.extras[name])
 
@@ -83,7 +89,7 @@ class StandardMetrics(Evaluation):
                     values[ResultKey("", "n_epg")] = summary["epg_images"]
                     values[ResultKey("", "n_pxap")] = summary["epg_images"] + empty
                     values[ResultKey("", "n_empty_foreground")] = empty
-        for metrics in (self.areas, self.reported):
+        for metrics in (self.areas, self.emptiness, self.reported):
             values |= {ResultKey("", name): metric.compute() for name, metric in _metrics(metrics).items()}
         return values
 

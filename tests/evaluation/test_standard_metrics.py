@@ -48,9 +48,20 @@ def test_masks_are_judged_by_cell_and_grad_cam_smoothly() -> None:
     assert values["epg_baseline"] == 0.25
     assert list(values).index("epg_baseline") == list(values).index("epg") + 1
     assert values["mask_area"] == values["mask_area_stage_1"] == 0.25
+    assert values["empty_masks"] == 0
     evaluation.reset()
     count(evaluation, prediction)
     assert named(evaluation.compute())["acc"] == pytest.approx(0.5)
+
+
+def test_masks_that_show_nothing_are_counted() -> None:
+    hard, soft = torch.zeros(2, 1, 2, 2), torch.full((2, 1, 2, 2), 0.5)
+    hard[0, 0, 1, 1], soft[0, 0, 0, 1] = 1, 0.51
+    for mask in (hard, soft):
+        evaluation = standard(masked_stages=1)
+        for _ in range(2):
+            count(evaluation, Prediction(torch.zeros(2, 2), {"own": mask, "grad_cam": mask}, (mask,), "nearest"))
+        assert named(evaluation.compute())["empty_masks"] == 0.5
 
 
 def test_metrics_that_agree_after_the_first_batch_stay_apart() -> None:
