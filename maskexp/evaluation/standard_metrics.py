@@ -71,7 +71,7 @@ class StandardMetrics(Evaluation):
             stage = name.removeprefix("mask_area").removeprefix("_stage_")
             metric.update(prediction.masks[int(stage) - 1] if stage else prediction.attribution)
         for metric in _metrics(self.emptiness).values():
-            metric.update((prediction.attribution.flatten(1).amax(dim=1) <= HALF).double())
+            metric.update((cast(Tensor, prediction.attribution).flatten(1).amax(dim=1) <= HALF).double())
         for name, metric in _metrics(self.reported).items():
             metric.update(prediction.extras[name])
 
