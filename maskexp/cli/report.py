@@ -37,12 +37,11 @@ def run(verb: str, args: Sequence[str]) -> int:
         raise CommandError(f"{studies[0]} is a study, which has a page of its own; give it alone")
     if options.runs is not None and not studies:
         raise CommandError("--runs says where the runs of a study are; of runs, give the folders themselves")
-    if options.out:
-        target_file(options.out)
     try:
         report, home = _of_study(studies[0], options) if studies else _of_runs(paths, options)
     except RecordError as error:
         raise CommandError(str(error)) from error
+    out = target_file(options.out or home / "report.html")
     notes = list(report.notes)
     if options.images:
         # torch is imported here, where images are wanted, and nowhere else
@@ -54,7 +53,6 @@ def run(verb: str, args: Sequence[str]) -> int:
     elif about_data:
         raise CommandError(f"{about_data[0]} changes the images, of which there are none with --images 0; leave it out")
     page = render(report)
-    out = Path(options.out or home / "report.html")
     with atomic_write(out) as partial:
         partial.write_text(page, encoding="utf-8")
     sys.stderr.write(f"maskexp: wrote {out} ({readable(len(page.encode()))})\n")

@@ -18,7 +18,6 @@ from rich.table import Table
 
 from maskexp.cli.errors import CommandError
 from maskexp.process import interruptible
-from maskexp.studies import StudyError
 from maskexp.studies.pool import child_environment
 from maskexp.studies.sweep import Choice, Sweep, SweepError, read_sweep
 from maskexp.tables import print_table
@@ -47,10 +46,7 @@ def run(verb: str, args: Sequence[str]) -> int:
         search = search_module.Search(sweep, folder, trials, options.seed, _say)
     except SweepError as error:
         raise CommandError(str(error)) from error
-    try:
-        search.run()
-    except StudyError as error:
-        raise CommandError(str(error)) from error
+    search.run()
     if elsewhere := search.running_elsewhere():
         _say(f"other processes still run {elsewhere} of the trials in {folder}; the last one reports")
         return 0

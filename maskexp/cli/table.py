@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from maskexp.cli.arguments import target_file
-from maskexp.cli.errors import CommandError
 from maskexp.cli.matrix import default_runs, open_study
 from maskexp.files import atomic_write
-from maskexp.studies import RENDERERS, Runs, StudyError, tabulate_study
+from maskexp.studies import RENDERERS, Runs, tabulate_study
 from maskexp.studies.slurm import submitted
 
 __all__ = ["run"]
@@ -31,11 +30,7 @@ def run(verb: str, args: Sequence[str]) -> int:
         target_file(options.output)
     study = open_study(options.file)
     runs = Runs(options.runs or default_runs(study))
-    try:
-        states = runs.states(study.cells, submitted(runs))
-    except StudyError as error:
-        raise CommandError(str(error)) from error
-    text = RENDERERS[options.format](tabulate_study(study, runs, states))
+    text = RENDERERS[options.format](tabulate_study(study, runs, runs.states(study.cells, submitted(runs))))
     if options.output is None:
         sys.stdout.write(text)
     else:

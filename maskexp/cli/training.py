@@ -336,14 +336,14 @@ class TrainingCLI(AdaptedCLI):
         data.check_labels_for(self.model)
         need = self.model.pretraining(data.spec)
         if need is None:
-            self._require_epochs_of_something()
+            self._refuse_idle_epochs()
             return
         checkpoint = train_first(need, self.recorder.config, data.digest, self.directory, self._start_another)
         seed_everything(self.recorder.seed, workers=True, verbose=False)
         setattr(self.model, need.checkpoint_argument, str(checkpoint))
         self.model.hparams[need.checkpoint_argument] = str(checkpoint)
 
-    def _require_epochs_of_something(self) -> None:
+    def _refuse_idle_epochs(self) -> None:
         """Refuse epochs of a training that a given checkpoint has had already."""
         for name, value in self.model.hparams.items():
             epochs = name.replace("_checkpoint", "_epochs")

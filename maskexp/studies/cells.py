@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import math
 import os
 import re
 import subprocess
@@ -37,6 +36,7 @@ import yaml
 from maskexp._version import __version__
 from maskexp.files import DiskFullError, atomic_write, names_full_disk, write_json
 from maskexp.studies.study import Cell, Study, StudyError
+from maskexp.studies.study_file import is_number
 
 __all__ = ["Attempt", "CellState", "Runs", "StateName", "fit_command", "run_cell"]
 
@@ -425,13 +425,9 @@ def _at(content: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
 
 def _metrics(content: Mapping[str, Any] | None) -> dict[str, float | None] | None:
     """Return metrics as they are; None where one of them is neither a finite number nor null: the file is damaged."""
-    if content is None or not all(value is None or _is_number(value) for value in content.values()):
+    if content is None or not all(value is None or is_number(value) for value in content.values()):
         return None
     return dict(content)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _whole(value: Any, default: int = 1) -> int:

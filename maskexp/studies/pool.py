@@ -99,7 +99,7 @@ class Pool:
                 attempt = run_cell(folder, self.command, environment, lambda p, f=folder: self._register(f, p))  # type: ignore[misc]
             except StudyError as error:
                 attempt = Attempt("failed", str(error), 1)
-            except Exception as error:
+            except Exception as error:  # is raised again by run, in the thread that the user sees
                 self.error = error
                 return
             finally:

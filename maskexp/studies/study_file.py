@@ -42,7 +42,7 @@ from typing import Any
 from maskexp.studies.study import Cell, Column, Pair, Published, Row, Study, StudyError, content_address
 from maskexp.suggestions import did_you_mean
 
-__all__ = ["Compose", "is_study", "read_study"]
+__all__ = ["Compose", "is_number", "is_study", "read_study"]
 
 Compose = Callable[[Sequence[Path] | Mapping[str, Any], Sequence[tuple[Mapping[str, Any], str]]], dict[str, Any]]
 """Reads configuration files with their layers, or takes what it returned before; lays overrides (each with where it
@@ -195,7 +195,7 @@ def _published(entry: Any, study: Mapping[str, Any], path: Path, where: str) -> 
 
 def _mean_and_std(value: Any, where: str) -> tuple[float, float | None]:
     pair = value if isinstance(value, list) else [value, None]
-    if len(pair) == 2 and _is_number(pair[0]) and (pair[1] is None or (_is_number(pair[1]) and pair[1] >= 0)):
+    if len(pair) == 2 and is_number(pair[0]) and (pair[1] is None or (is_number(pair[1]) and pair[1] >= 0)):
         return float(pair[0]), None if pair[1] is None else float(pair[1])
     raise StudyError(f"{where}: a published value is a mean, or [mean, standard deviation], not {value!r}")
 
@@ -207,7 +207,7 @@ def _column(entry: Any, path: Path) -> Column:
         raise StudyError(f"a column in {path} is a metric such as test/acc, or a mapping with metric, not {entry!r}")
     _only(entry, COLUMN_KEYS, f"the column {entry['metric']!r} of {path}")
     metric, scale, margin = str(entry["metric"]), entry.get("scale", 1.0), entry.get("margin")
-    if not _is_number(scale) or scale <= 0 or not (margin is None or (_is_number(margin) and margin > 0)):
+    if not is_number(scale) or scale <= 0 or not (margin is None or (is_number(margin) and margin > 0)):
         raise StudyError(f"scale and margin of the column {metric!r} of {path} have to be positive numbers")
     title = str(entry.get("title", metric.removeprefix("test/")))
     return Column(metric, title, float(scale), None if margin is None else float(margin))
@@ -278,5 +278,6 @@ def _list(value: Any, where: str) -> list[Any]:
     return value
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Return whether a value of a file is a finite number, and no boolean."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < float("inf")

@@ -15,6 +15,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
+from maskexp.studies.study_file import is_number
 from maskexp.suggestions import did_you_mean
 from maskexp.yaml_files import read_yaml
 
@@ -230,7 +231,7 @@ def _dimension(key: str, entry: Mapping[str, Any], path: Path) -> Choice | Range
         )
     if name is not None and name not in DISTRIBUTIONS:
         raise SweepError(f"{where}: there is no distribution {name!r}; {did_you_mean(str(name), DISTRIBUTIONS)}")
-    if not _number(low) or not _number(high) or not low < high:
+    if not is_number(low) or not is_number(high) or not low < high:
         raise SweepError(f"{where} needs value, values, or min and max with min below max")
     whole = isinstance(low, int) and isinstance(high, int)
     name = name or ("int_uniform" if whole else "uniform")
@@ -240,7 +241,7 @@ def _dimension(key: str, entry: Mapping[str, Any], path: Path) -> Choice | Range
         return Range(float(low), float(high))
     if name == "q_uniform":
         step = entry.get("q", 1)
-        if not _number(step) or step <= 0 or any(abs(end / step - round(end / step)) > 1e-9 for end in (low, high)):
+        if not is_number(step) or step <= 0 or any(abs(end / step - round(end / step)) > 1e-9 for end in (low, high)):
             raise SweepError(f"{where}: min and max have to be multiples of q = {step}; wandb rounds in its own way")
         kind: Literal["int", "float"] = "int" if whole and isinstance(step, int) else "float"
         return Range(low, high, kind, step=step, before_high=True)
@@ -283,7 +284,3 @@ def _written(value: Any) -> str:
     if value is None:
         return "null"
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
