@@ -36,6 +36,9 @@ from maskexp.models.network import Network
 from maskexp.serialization import require_weights
 from maskexp.types import Batch, DataModule, DataSpec, Prediction, attached_datamodule
 
+GAMMA = 0.1
+"""Factor by which the schedule "multistep" falls, unless another is given."""
+
 
 class Method(LightningModule, ABC):
     """Base of all methods; a subclass adds its network and its objective.
@@ -105,7 +108,7 @@ class Method(LightningModule, ABC):
         schedule: Schedule = "cosine",
         warmup_epochs: float = 1.0,
         milestones: list[int] | None = None,
-        gamma: float = 0.1,
+        gamma: float = GAMMA,
         spec: DataSpec | None = None,
     ) -> None:
         super().__init__()
@@ -123,6 +126,11 @@ class Method(LightningModule, ABC):
             raise ValueError(
                 f"milestones are {milestones}, but the schedule is {schedule}, which knows none; give "
                 "--model.schedule multistep, or omit them"
+            )
+        if gamma != GAMMA and schedule != "multistep":
+            raise ValueError(
+                f"gamma is {gamma}, but the schedule is {schedule}, which falls at no milestones; give "
+                "--model.schedule multistep and --model.milestones, or omit it"
             )
         if schedule == "multistep" and not milestones:
             raise ValueError("the schedule multistep falls at milestones: give --model.milestones, e.g. [81,121,161]")

@@ -135,6 +135,7 @@ class REALX(Method):
             spec.num_classes,
             weights=weights,
             image_size=spec.image_size,
+            frozen_backbone=self.frozen_backbone,
             selector_weights=self._selector_weights,
             **self.network_options,
         )

@@ -39,6 +39,7 @@ class REALXNetwork(Network):
         num_classes: classes K.
         weights: first weights of the evaluator: ``timm``, a file, or None. Those of the predictor are given later.
         image_size: (height, width) of the images.
+        frozen_backbone: train nothing of the evaluator but its head.
         hiding: what is painted over hidden pixels.
         estimator: how the selector's gradient is estimated: ``rebar``, or ``relaxed``, masks in (0, 1).
         temperature: of the relaxations.
@@ -59,6 +60,7 @@ class REALXNetwork(Network):
         *,
         weights: str | None = None,
         image_size: tuple[int, int] = (224, 224),
+        frozen_backbone: bool = False,
         hiding: str,
         estimator: Estimator,
         temperature: float,
@@ -75,7 +77,7 @@ class REALXNetwork(Network):
         self.random_masks = BernoulliMasks(selector_stride if grid == "cells" else 1)
         self.selector = Selector(selector, selector_weights, image_size, selector_stride)
         self.predictor = fixed(Classifier(backbone, num_classes, None, image_size))
-        self.evaluator = Classifier(backbone, num_classes, weights, image_size) if evaluator else None
+        self.evaluator = Classifier(backbone, num_classes, weights, image_size, frozen_backbone) if evaluator else None
         self.teacher = fixed(Classifier(backbone, num_classes, None, image_size)) if teacher else None
         if evaluator:
             self.reported = ("evaluator_acc",)

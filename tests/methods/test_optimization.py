@@ -98,6 +98,7 @@ def test_any_optimiser_of_timm_trains(birds: SyntheticBirds, trainer: Callable[.
         ({"weight_decay": -0.1}, "weight_decay is -0.1; it must be at least 0"),
         ({"warmup_epochs": -1}, "warmup_epochs is -1; it must be at least 0"),
         ({"gamma": -5}, "gamma is -5; it must be above 0 and at most 1"),
+        ({"gamma": 0.2}, "gamma is 0.2, but the schedule is cosine, which falls at no milestones"),
         ({"schedule": None}, "unknown schedule None; choose cosine, multistep, constant"),
         ({"schedule": "multistep", "milestones": [0]}, "milestones are"),
     ],

@@ -76,6 +76,16 @@ def test_selector_and_evaluator_learn_and_the_predictor_stays(options: dict[str,
     assert network.selector.training
 
 
+def test_with_a_frozen_backbone_the_evaluator_learns_its_head_alone() -> None:
+    method, batch = built(frozen_backbone=True)
+    method.objective(method(batch["image"]), batch)["loss_evaluator"].backward()
+    network = method.network
+    assert isinstance(network, REALXNetwork)
+    assert network.evaluator is not None
+    learned = {name for name, p in network.evaluator.named_parameters() if p.grad is not None}
+    assert learned == {"network.head.weight", "network.head.bias"}
+
+
 def test_the_evaluator_has_no_part_in_the_selector_s_gradient() -> None:
     method, batch = built()
     terms = method.objective(method(batch["image"]), batch)
