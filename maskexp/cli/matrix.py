@@ -32,7 +32,8 @@ from maskexp.studies import (
     run_cell,
     submit,
 )
-from maskexp.studies.cells import BAD_CONFIGURATION, STATES, fit_command, progress, read_record
+from maskexp.studies.cells import BAD_CONFIGURATION, STATES, fit_command, progress
+from maskexp.studies.records import read_record
 from maskexp.studies.slurm import TEMPLATE, submitted
 from maskexp.studies.study_file import is_study
 from maskexp.tables import print_table

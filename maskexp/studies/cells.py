@@ -17,15 +17,11 @@ States are derived from these files and never stored: they cannot contradict wha
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import re
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -35,8 +31,9 @@ import yaml
 
 from maskexp._version import __version__
 from maskexp.files import DiskFullError, atomic_write, names_full_disk, write_json
+from maskexp.studies.locks import is_held, locked
+from maskexp.studies.records import Record, read_json, read_record
 from maskexp.studies.study import Cell, Study, StudyError
-from maskexp.studies.study_file import is_number
 
 __all__ = ["Attempt", "CellState", "Runs", "StateName", "fit_command", "run_cell"]
 
@@ -103,7 +100,7 @@ class Runs:
         """
         record = self.path / "studies" / f"{study.name}.json"
         file = str(study.file.resolve())
-        known = _read_json(record) or {}
+        known = read_json(record) or {}
         other = Path(str(known.get("file", file)))
         if str(other) != file and other.is_file() and _is_called(other, study.name):
             raise StudyError(
@@ -151,60 +148,12 @@ class Runs:
     def set_aside(self, cell: Cell) -> Path:
         """Rename the directory of a stale run, so that it can be run anew; return its new name."""
         folder = self.folder(cell)
-        with _locked(folder) as mine:
+        with locked(folder) as mine:
             if mine is None:
                 raise StudyError(f"{folder} is being run by another process")
             aside = folder.with_name(f"{folder.name}.stale-{datetime.now().astimezone():%Y%m%d-%H%M%S}")
             folder.rename(aside)
         return aside
-
-
-@dataclass(frozen=True)
-class Record:
-    """What a finished run left about itself; empty where it left nothing.
-
-    Attributes:
-        metrics: of metrics.json; None if there is none, or it cannot be read.
-        done: whether the run came to its end.
-        version: of maskexp.
-        data: name and variant of the data.
-        data_digest: of the data's manifest.
-        rule: by which its checkpoint was selected.
-        supervision: what it was told about groups; empty where it does not say.
-        ended: when.
-        seconds: from start to end; None where the run was interrupted on the way.
-    """
-
-    metrics: Mapping[str, float | None] | None = None
-    done: bool = False
-    version: str = ""
-    data: tuple[str, str] = ("", "")
-    data_digest: str = ""
-    rule: str = ""
-    supervision: str = ""
-    ended: str = ""
-    seconds: float | None = None
-
-
-def read_record(folder: Path) -> Record:
-    """Read metrics.json and env.json of a run, whatever is left of them."""
-    if not (folder / "DONE").is_file():
-        return Record()
-    env = _read_json(folder / "env.json") or {}
-    data, checkpoint = _at(env, "data"), _at(env, "evaluations", "test", "checkpoint")
-    started, ended = _time(env.get("started")), _time(env.get("ended"))
-    seconds = (ended - started).total_seconds() if started and ended and not env.get("earlier_starts") else None
-    return Record(
-        metrics=_metrics(_read_json(folder / "metrics.json")),
-        done=True,
-        version=str(env.get("maskexp", "")),
-        data=(str(data.get("name", "")), str(data.get("variant", ""))),
-        data_digest=str(data.get("digest", "")),
-        rule=str(checkpoint.get("rule") or ""),
-        supervision=str(env.get("supervision") or ""),
-        ended="" if ended is None else str(env["ended"]),
-        seconds=seconds,
-    )
 
 
 def state_of(folder: Path, record: Record, digest: str = "") -> CellState:
@@ -223,7 +172,7 @@ def state_of(folder: Path, record: Record, digest: str = "") -> CellState:
         if digest and record.data_digest and record.data_digest != digest:
             return CellState("stale", "its data has changed since")
         return CellState("done")
-    failure = _read_json(folder / "failed.json")
+    failure = read_json(folder / "failed.json")
     if failure is not None:
         code, attempts = _whole(failure.get("exit_code")), _whole(failure.get("attempts"))
         return CellState("failed", str(failure.get("reason", "")), code, attempts)
@@ -257,13 +206,13 @@ def run_cell(
         DiskFullError: if a failure cannot be written down.
         StudyError: if the directory cannot be locked.
     """
-    with _locked(folder) as lock:
+    with locked(folder) as lock:
         if lock is None:
             return Attempt("elsewhere", "another process runs it")
         if state_of_unlocked(folder).name == "done":
             return Attempt("done", "done already")
         failure_file = folder / "failed.json"
-        attempts = _whole((_read_json(failure_file) or {}).get("attempts"), 0) + 1
+        attempts = _whole((read_json(failure_file) or {}).get("attempts"), 0) + 1
         failure_file.unlink(missing_ok=True)
         log = folder / "log.txt"
         try:
@@ -348,61 +297,6 @@ def _tail(log: Path) -> list[str]:
         return file.read().decode("utf-8", "replace").splitlines()[-TAIL_LINES:]
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[int | None]:
-    """Yield the descriptor of a cell's lock, or None if another process holds it.
-
-    A reader that looks whether the lock is held holds a shared lock for a moment; hence the second tries.
-
-    Raises:
-        StudyError: if the file system refuses it.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        raise _without_lock(folder, error) from error
-    try:
-        for attempt in range(5):
-            if _taken(descriptor, fcntl.LOCK_EX, folder):
-                yield descriptor
-                return
-            time.sleep(0.02 * attempt)
-        yield None
-    finally:
-        os.close(descriptor)
-
-
-def _taken(descriptor: int, kind: int, folder: Path) -> bool:
-    try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        raise _without_lock(folder, error) from error
-    return True
-
-
-def _without_lock(folder: Path, error: OSError) -> StudyError:
-    return StudyError(
-        f"{folder} cannot be locked: {error.strerror}; runs need a folder that you may write, on a file system "
-        "with locks"
-    )
-
-
-def is_held(folder: Path) -> bool:
-    try:
-        descriptor = os.open(folder / ".lock", os.O_RDONLY | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError as error:
-        raise _without_lock(folder, error) from error
-    try:
-        return not _taken(descriptor, fcntl.LOCK_SH, folder)
-    finally:
-        os.close(descriptor)
-
-
 def state_of_unlocked(folder: Path) -> CellState:
     """Return the state of a cell whose lock this process holds."""
     record = read_record(folder)
@@ -415,38 +309,8 @@ def _is_called(file: Path, name: str) -> bool:
     return re.search(line, file.read_text(encoding="utf-8", errors="replace"), re.MULTILINE) is not None
 
 
-def _at(content: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
-    """Return the mapping at the end of keys; an empty one where something else lies on the way."""
-    for key in keys:
-        inner = content.get(key)
-        content = inner if isinstance(inner, Mapping) else {}
-    return content
-
-
-def _metrics(content: Mapping[str, Any] | None) -> dict[str, float | None] | None:
-    """Return metrics as they are; None where one of them is neither a finite number nor null: the file is damaged."""
-    if content is None or not all(value is None or is_number(value) for value in content.values()):
-        return None
-    return dict(content)
-
-
 def _whole(value: Any, default: int = 1) -> int:
     return value if type(value) is int else default
-
-
-def _time(value: Any) -> datetime | None:
-    try:
-        return datetime.fromisoformat(value)
-    except (TypeError, ValueError):
-        return None
-
-
-def _read_json(file: Path) -> dict[str, Any] | None:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # not there, or half written: the caller says what that means
-        return None
-    return content if isinstance(content, dict) else None
 
 
 def _plain(value: Any) -> Any:

@@ -40,7 +40,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from maskexp.files import atomic_write
 from maskexp.process import Interruption
-from maskexp.studies.cells import is_held, run_cell
+from maskexp.studies.cells import run_cell
+from maskexp.studies.locks import is_held
 from maskexp.studies.pool import child_environment
 from maskexp.studies.sweep import VALIDATIONS, Choice, Range, Sweep, SweepError
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from maskexp.studies.cells import CellState, Record, Runs, read_record
+from maskexp.studies.cells import CellState, Runs
+from maskexp.studies.records import Record, read_record
 from maskexp.studies.study import Column, Row, Study
 from maskexp.studies.verdicts import Comparison, Sample, compare, compare_rows
 

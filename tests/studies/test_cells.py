@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from maskexp.studies import Runs, StudyError, run_cell
-from maskexp.studies.cells import fit_command, progress, read_record
+from maskexp.studies.cells import fit_command, progress
+from maskexp.studies.records import read_record
 from tests.studies.stand_in import command, finish, study_of
 
 
