@@ -263,6 +263,7 @@ def _provenance(run: RunRecord) -> dict[str, str]:
             part
             for part in (
                 _text(env.get("device")),
+                _text(env.get("precision")),
                 f"{processes} process{'es' if processes != 1 else ''}" if processes else "",
                 _text(env.get("platform")),
             )

@@ -133,7 +133,7 @@ class RunRecorder(Callback):
         environment = describe_environment(self.command, self.started, self.seed, trainer.world_size, device)
         data = required_datamodule(trainer, "RunRecorder")
         described = {"name": data.spec.name, "variant": data.spec.variant, "digest": data.digest, "notes": data.notes}
-        return environment | {"data": described}
+        return environment | {"precision": str(trainer.precision), "data": described}
 
 
 def global_batch_size(trainer: Trainer) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,18 @@ def test_environment_says_what_the_run_was_made_with(trained: RunDirectory) -> N
     assert chosen["rule"] == "acc_worst_group"
     assert chosen["path"] == str(trained.checkpoints / "best.ckpt")
     assert chosen["selected"] is True
+
+
+def test_a_test_in_another_precision_than_the_training_s_says_so(
+    trained: RunDirectory, tmp_path: Path, maskexp: Command
+) -> None:
+    run = RunDirectory(shutil.copytree(trained.path, tmp_path / "run"))
+    precision = "--trainer.precision=bf16-mixed"
+    assert maskexp("test", "--run_dir", run, "--ckpt_path", "best", precision, "--trainer.accelerator=cpu").code == 0
+    env = run.read_env()
+    assert env["precision"] == "32-true"
+    assert env["evaluations"]["test"]["precision"] == "bf16-mixed"
+    assert "precision" not in env["evaluations"]["validate"]
 
 
 def test_config_runs_again_and_gives_the_same_weights(trained: RunDirectory, tmp_path: Path, maskexp: Command) -> None:
