@@ -8,6 +8,7 @@ from typing import Any, cast
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
+from torchmetrics.utilities import rank_zero_warn
 
 from maskexp.callbacks.checkpoints import KeepCheckpoints
 from maskexp.callbacks.wandb_log import log_configuration, wandb_runs
@@ -95,7 +96,11 @@ class RunRecorder(Callback):
         """
         prefix = {"validate": "val/", "test": "test/"}[verb]
         metrics = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith(prefix)}
-        self.run.update_metrics(metrics)
+        if missing := self.run.update_metrics(metrics):
+            rank_zero_warn(
+                f"{len(missing)} numbers of an earlier `{verb}` were not measured this time and are no longer in "
+                f"{self.run.metrics_file}, such as {missing[0]}; they are kept in {self.run.former_metrics_file.name}"
+            )
         self.record_evaluation(trainer, verb, checkpoint)
         return metrics
 

@@ -6,6 +6,7 @@
       config.yaml     the whole configuration; `maskexp fit --config` runs it again
       env.json        versions, git, command, data digest, which checkpoint was measured and how it was chosen
       metrics.json    flat: "test/acc_worst_group": 0.74
+      metrics_before.json  the same, as it was before a measurement that left some of its numbers out
       checkpoints/    best.ckpt and last.ckpt
       gallery/        what the model looks at, every few epochs
       evaluations/    table and charts of what a test was asked beyond the standard, as CSV and PNG
@@ -51,6 +52,7 @@ class RunDirectory:
         self.config_file = self.path / "config.yaml"
         self.env_file = self.path / "env.json"
         self.metrics_file = self.path / "metrics.json"
+        self.former_metrics_file = self.path / "metrics_before.json"
         self.wandb_id_file = self.path / "wandb_id.txt"
         self.checkpoints = self.path / "checkpoints"
         self.gallery = self.path / "gallery"
@@ -122,17 +124,26 @@ class RunDirectory:
         """Return the flat metrics, empty if nothing was measured."""
         return _read_json(self.metrics_file)
 
-    def update_metrics(self, metrics: Mapping[str, float]) -> None:
+    def update_metrics(self, metrics: Mapping[str, float]) -> list[str]:
         """Replace the metrics of the stages that ``metrics`` speaks of and keep those of all others.
 
         The stage is the key up to the first slash. Replacing a stage as a whole leaves no number of an earlier
         measurement beside new ones. What is not a finite number, such as the EPG of images without foreground,
         becomes null.
+
+        Returns:
+            The keys of these stages that ``metrics`` lacks, in order. If there are any, the file as it was is kept
+            as ``metrics_before.json``.
         """
         stages = {key.partition("/")[0] for key in metrics}
-        kept = {key: value for key, value in self.read_metrics().items() if key.partition("/")[0] not in stages}
+        before = self.read_metrics()
+        kept = {key: value for key, value in before.items() if key.partition("/")[0] not in stages}
         new = {key: _number(key, value) for key, value in metrics.items()}
+        missing = sorted(before.keys() - kept.keys() - new.keys())
+        if missing:
+            write_json(self.former_metrics_file, before)
         write_json(self.metrics_file, kept | new)
+        return missing
 
     def mark_done(self) -> None:
         """Write DONE, with the time, as the last act of a run."""

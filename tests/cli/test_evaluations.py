@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,22 @@ def test_several_at_once_are_stored_and_drawn(tmp_path: Path, trained: RunDirect
     assert not any(name.startswith("val/fidelity") for name in metrics)
     drawn = {path.relative_to(run.evaluations).as_posix() for path in run.evaluations.rglob("*.png")}
     assert {"localization/iou.png", "fidelity/grey_pipeline_remove.png", "deletion/grey_predictor.png"} <= drawn
+
+
+def test_a_smaller_measurement_says_what_it_replaces(tmp_path: Path, trained: RunDirectory, maskexp: Command) -> None:
+    run = RunDirectory(tmp_path / "measured")
+    test = ("test", f"--ckpt_path={trained.checkpoints / 'best.ckpt'}", *CPU, f"--run_dir={run}")
+    assert maskexp(*test, "--evaluations=[NoiseRobustness]").code == 0
+    whole = run.read_metrics()
+    assert maskexp(*test, "--evaluations=[NoiseRobustness]").code == 0
+    assert not run.former_metrics_file.exists()
+
+    with pytest.warns(UserWarning, match="12 numbers of an earlier `test` were not measured this time"):
+        assert maskexp(*test).code == 0
+    lost = whole.keys() - run.read_metrics().keys()
+    assert len(lost) == 12
+    assert all(name.startswith("test/noise/") for name in lost)
+    assert json.loads(run.former_metrics_file.read_text()) == whole
 
 
 def test_foregrounds_that_are_missing_are_a_sentence(tmp_path: Path, trained: RunDirectory, maskexp: Command) -> None:

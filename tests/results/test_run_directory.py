@@ -47,6 +47,17 @@ def test_a_stage_replaces_its_own_metrics_and_no_others(tmp_path: Path) -> None:
     assert '"test/n_group/new": 3,' in run.metrics_file.read_text()
 
 
+def test_numbers_that_a_measurement_leaves_out_are_named_and_kept(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    assert run.update_metrics({"val/acc": 0.5, "test/acc": 0.25, "test/fidelity": 0.1, "test/epg": 0.3}) == []
+    assert run.update_metrics({"test/acc": 0.3, "test/fidelity": 0.1, "test/epg": 0.4, "test/pxap": 0.2}) == []
+    assert not run.former_metrics_file.exists()
+    before = run.read_metrics()
+    assert run.update_metrics({"test/acc": 0.75}) == ["test/epg", "test/fidelity", "test/pxap"]
+    assert json.loads(run.former_metrics_file.read_text()) == before
+    assert run.read_metrics() == {"val/acc": 0.5, "test/acc": 0.75}
+
+
 def test_environment_entries_are_added(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     run.update_env({"seed": 0, "ended": None})
