@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from lightning.pytorch import Callback, Trainer
 
@@ -14,6 +14,8 @@ from maskexp.methods.base import Method
 
 WARM_UP = 3
 """First steps that do not count."""
+
+Precision = Literal["32-true", "bf16-mixed"]
 
 Work = Callable[[Any], float]
 """Does the bare work on a batch and returns its seconds of processor time."""
@@ -50,11 +52,14 @@ def drawn_birds(image_size: int, batch_size: int, steps: int) -> SyntheticBirds:
     return SyntheticBirds(image_size=image_size, batch_size=batch_size, train_size=count, val_size=4, test_size=4)
 
 
-def median_seconds(method: Method, data: SyntheticBirds, work: Work) -> tuple[float, float]:
+def median_seconds(
+    method: Method, data: SyntheticBirds, work: Work, precision: Precision = "32-true"
+) -> tuple[float, float]:
     """Train an epoch and return the median seconds of bare work and of a step."""
     watch = Stopwatch(work)
     trainer = Trainer(
         max_epochs=1,
+        precision=precision,
         accelerator="cpu",
         devices=1,
         logger=False,
