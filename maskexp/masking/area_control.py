@@ -82,10 +82,12 @@ class AreaTarget(nn.Module):
 
     .. math:: a \ge a^* - k \sqrt{a^* (1 - a^*) / n},
 
-    that is, within :math:`k` standard errors of *n* images, the target falls, and where not, it rises three times as
-    fast. That the smallest within one standard error is to be taken is the rule of Breiman et al. for the size of a
-    tree ("Classification and Regression Trees", 1984). It needs images that the network was not trained on: training
-    images can be told apart by a mask of one cell.
+    that is, within :math:`k` standard errors of *n* images, the target falls. Where not, it rises three times as fast;
+    but above the area with which the highest accuracy was reached, it goes back to that area as fast. Otherwise it would
+    rise for ever where a larger mask loses accuracy, as one that takes in a misleading scene does. That the smallest
+    within one standard error is to be taken is the rule of Breiman et al. for the size of a tree ("Classification and
+    Regression Trees", 1984). It needs images that the network was not trained on: training images can be told apart by
+    a mask of one cell.
 
     Args:
         tolerance: *k*, above 0, in standard errors.
@@ -102,15 +104,16 @@ class AreaTarget(nn.Module):
         super().__init__()
         self.tolerance = tolerance
         # Numbers and no buffers: each step reads the target, and none has to wait for a device to tell it.
-        self.area, self.best, self.epoch = self.SMALL, 0.0, 0.0
+        self.area, self.best, self.epoch, self.best_area = self.SMALL, 0.0, 0.0, self.RANGE[1]
 
     def get_extra_state(self) -> Tensor:
         """Return what a checkpoint keeps."""
-        return torch.tensor([self.area, self.best, self.epoch], dtype=torch.float64)
+        return torch.tensor([self.area, self.best, self.epoch, self.best_area], dtype=torch.float64)
 
     def set_extra_state(self, state: Tensor) -> None:
         """Go on from what a checkpoint keeps."""
-        self.area, self.best, self.epoch = state.tolist()
+        # Version 0.1 began without the last number; the largest area is the one that holds nothing back.
+        self.area, self.best, self.epoch, self.best_area = [*state.tolist(), self.RANGE[1]][:4]
 
     def at(self, annealed: float) -> float:
         """Return the target area.
@@ -130,9 +133,16 @@ class AreaTarget(nn.Module):
             annealed: how many of them belong to the annealing.
         """
         since = epoch - max(self.epoch, annealed)
-        self.best, self.epoch = max(self.best, accuracy), epoch
+        self.epoch = epoch
+        if accuracy >= self.best:
+            trained = math.ceil(epoch) - 1  # the epoch that ends, or is under way
+            self.best, self.best_area = accuracy, self.at(trained / annealed if trained < annealed else 1.0)
         if since <= 0:
             return
-        within = accuracy >= self.best - self.tolerance * math.sqrt(self.best * (1 - self.best) / images)
         least, most = self.RANGE
-        self.area = min(max(self.area * math.exp(since * (-self.FALL if within else self.RISE)), least), most)
+        if accuracy >= self.best - self.tolerance * math.sqrt(self.best * (1 - self.best) / images):
+            self.area = max(self.area * math.exp(-since * self.FALL), least)
+        elif self.area <= self.best_area:
+            self.area = min(self.area * math.exp(since * self.RISE), most)
+        else:
+            self.area = max(self.area * math.exp(-since * self.RISE), self.best_area)

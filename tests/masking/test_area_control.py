@@ -62,8 +62,10 @@ def test_a_target_falls_within_a_standard_error_of_the_best_accuracy_and_rises_b
     assert target.at(1) == pytest.approx(0.05 * math.exp(-0.2))
     target.update(0.869, 100, epoch=3)
     assert target.at(1) == pytest.approx(0.05 * math.exp(0.1))
-    target.update(0.869, 400, epoch=4)  # of four times as many images it is half as large
-    assert target.at(1) == pytest.approx(0.05 * math.exp(0.4))
+    finer = AreaTarget()
+    finer.update(0.9, 400, epoch=1)
+    finer.update(0.871, 400, epoch=2)  # of four times as many images it is half as large
+    assert finer.at(1) == pytest.approx(0.05 * math.exp(0.2))
     tolerant = AreaTarget(tolerance=2.0)
     for epoch, accuracy in enumerate((0.9, 0.85), start=1):
         tolerant.update(accuracy, 100, epoch)
@@ -87,12 +89,51 @@ def test_what_was_validated_while_the_target_was_annealed_only_sets_the_standard
     assert target.at(1) == pytest.approx(0.05 * math.exp(0.3))
 
 
+def test_a_target_that_rose_above_the_area_of_the_best_accuracy_goes_back_to_it() -> None:
+    target = AreaTarget()
+    target.update(0.9, 100, epoch=2, annealed=4)
+    target.update(0.5, 100, epoch=4, annealed=4)
+    best = math.sqrt(math.sqrt(0.05))  # of the second of the four epochs
+    areas = []
+    for epoch in range(5, 17):
+        target.update(0.5, 100, epoch, annealed=4)
+        areas.append(target.at(1))
+    assert areas[:8] == pytest.approx([0.05 * math.exp(0.3 * rises) for rises in range(1, 9)])
+    assert areas[8:] == pytest.approx([best, best * math.exp(0.3), best, best * math.exp(0.3)])
+
+
+def test_the_area_does_not_run_away_where_larger_masks_lose_accuracy() -> None:
+    """As those do that take in a misleading scene: 0.9 at an area of 0.1, less above it and below."""
+    target, areas = AreaTarget(), []
+    for epoch in range(1, 101):
+        area = target.at(1)
+        target.update(0.9 - 0.3 * abs(math.log(area / 0.1)), 1000, epoch)
+        areas.append(area)
+    assert 0.07 < min(areas[20:])
+    assert max(areas) < 0.15
+
+
 def test_a_target_stays_between_its_bounds() -> None:
     target = AreaTarget()
-    target.update(0.9, 100, epoch=100)
+    target.update(0.9, 100, epoch=1, annealed=2)  # with the whole image
+    target.update(0.9, 100, epoch=100, annealed=2)
     assert target.at(1) == pytest.approx(0.01)
-    target.update(0.5, 100, epoch=200)
-    assert target.at(1) == 1.0
+    whole = AreaTarget()
+    whole.update(0.9, 100, epoch=1, annealed=2)
+    whole.update(0.5, 100, epoch=200, annealed=2)
+    assert whole.at(1) == 1.0
+
+
+def test_a_target_goes_on_from_a_checkpoint_and_from_one_that_did_not_keep_the_best_area() -> None:
+    target = AreaTarget()
+    for epoch, accuracy in enumerate((0.9, 0.8, 0.8), start=1):
+        target.update(accuracy, 100, epoch)
+    other = AreaTarget()
+    other.set_extra_state(target.get_extra_state())
+    assert vars(other) | {"_modules": 0} == vars(target) | {"_modules": 0}
+    other.set_extra_state(torch.tensor([0.07, 0.9, 3.0]))
+    other.update(0.5, 100, epoch=4)
+    assert other.at(1) == pytest.approx(0.07 * math.exp(0.3))
 
 
 def test_the_size_is_found_below_which_accuracy_is_lost() -> None:
