@@ -83,11 +83,11 @@ class AreaTarget(nn.Module):
     .. math:: a \ge a^* - k \sqrt{a^* (1 - a^*) / n},
 
     that is, within :math:`k` standard errors of *n* images, the target falls. Where not, it rises three times as fast;
-    but above the area with which the highest accuracy was reached, it goes back to that area as fast. Otherwise it would
-    rise for ever where a larger mask loses accuracy, as one that takes in a misleading scene does. That the smallest
-    within one standard error is to be taken is the rule of Breiman et al. for the size of a tree ("Classification and
-    Regression Trees", 1984). It needs images that the network was not trained on: training images can be told apart by
-    a mask of one cell.
+    but above the area with which the highest accuracy was reached, it goes back to that area as fast. Otherwise it
+    would rise for ever where a larger mask loses accuracy, as one that takes in a misleading scene does. That the
+    smallest within one standard error is to be taken is the rule of Breiman et al. for the size of a tree
+    ("Classification and Regression Trees", 1984). It needs images that the network was not trained on: training images
+    can be told apart by a mask of one cell.
 
     Args:
         tolerance: *k*, above 0, in standard errors.
