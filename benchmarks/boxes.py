@@ -2,8 +2,8 @@
 
 Usage: python benchmarks/boxes.py "NAME=RUN [RUN ...]" ["NAME=RUN [RUN ...]" ...]
 
-`maskexp test` with `Localization(boxes=True)` gives the same beside Grad-CAM and the controls, and spends most of its time
-on the random control, whose regions are many. Here the maps are in float32, one thread.
+`maskexp test` with `Localization(boxes=True)` gives the same beside Grad-CAM and the controls, and spends most of its
+time on the random control, whose regions are many. Here the maps are in float32, one thread.
 """
 
 from __future__ import annotations
