@@ -112,8 +112,12 @@ class AreaTarget(nn.Module):
 
     def set_extra_state(self, state: Tensor) -> None:
         """Go on from what a checkpoint keeps."""
-        # Version 0.1 began without the last number; the largest area is the one that holds nothing back.
-        self.area, self.best, self.epoch, self.best_area = [*state.tolist(), self.RANGE[1]][:4]
+        self.area, self.best, self.epoch, self.best_area = state.tolist()
+
+    @classmethod
+    def upgraded(cls, state: Tensor) -> Tensor:
+        """Return what a checkpoint keeps; at first it was three numbers, and the largest area holds nothing back."""
+        return torch.cat([state, state.new_tensor([cls.RANGE[1]])]) if state.shape == (3,) else state
 
     def at(self, annealed: float) -> float:
         """Return the target area.

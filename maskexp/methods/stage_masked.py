@@ -156,6 +156,13 @@ class StageMasked(Method):
                 "number"
             )
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take a checkpoint, of an earlier state of the target area too."""
+        weights, key = checkpoint["state_dict"], "area_target._extra_state"
+        if key in weights:
+            weights[key] = AreaTarget.upgraded(weights[key])
+        super().on_load_checkpoint(checkpoint)
+
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Prediction]:
         """Return the prediction for a validation batch, and note how many decisions are right."""
         result = super().validation_step(batch, batch_idx)

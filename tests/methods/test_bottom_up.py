@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from maskexp.data import SyntheticBirds
 from maskexp.evaluation import StandardMetrics
 from maskexp.masking import area_loss
 from maskexp.masking.area_control import AreaTarget
-from maskexp.methods import BottomUp
+from maskexp.methods import BottomUp, load_method
 from maskexp.models import AIMNetwork, BottomUpNetwork
 from maskexp.types import Batch, Prediction
 
@@ -84,7 +85,7 @@ def test_its_masks_have_the_defaults_of_those_of_aim() -> None:
     assert {name: p.default for name, p in bottom_up.items()} == {name: aim[name].default for name in bottom_up}
 
 
-def test_a_target_area_follows_the_accuracy_on_validation() -> None:
+def test_a_target_area_follows_the_accuracy_on_validation(tmp_path: Path) -> None:
     data = SyntheticBirds(image_size=32, batch_size=8, train_size=16, val_size=12, test_size=4)
     method = BottomUp(tau="validation", anneal_fraction=0.4, tolerance=2.0, **SMALL)
     seen: list[tuple[float, float]] = []
@@ -116,6 +117,14 @@ def test_a_target_area_follows_the_accuracy_on_validation() -> None:
     again.load_state_dict(method.state_dict())
     assert again.area_target is not None
     assert again.area_target.get_extra_state().tolist() == method.area_target.get_extra_state().tolist()
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    earlier = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    earlier["state_dict"]["area_target._extra_state"] = torch.tensor([0.07, 0.9, 3.0], dtype=torch.float64)
+    torch.save(earlier, tmp_path / "earlier.ckpt")
+    loaded = load_method(tmp_path / "earlier.ckpt")
+    assert isinstance(loaded, BottomUp)
+    assert loaded.area_target is not None
+    assert loaded.area_target.get_extra_state().tolist() == [0.07, 0.9, 3.0, 1.0]
 
 
 @pytest.mark.parametrize(
