@@ -6,7 +6,7 @@
       config.yaml     the whole configuration; `maskexp fit --config` runs it again
       env.json        versions, git, command, data digest, which checkpoint was measured and how it was chosen
       metrics.json    flat: "test/acc_worst_group": 0.74
-      metrics_before.json  the same, as it was before a measurement that left some of its numbers out
+      metrics_before.json  what stood in metrics.json before measurements that left some of its numbers out
       checkpoints/    best.ckpt and last.ckpt
       gallery/        what the model looks at, every few epochs
       evaluations/    table and charts of what a test was asked beyond the standard, as CSV and PNG
@@ -132,8 +132,8 @@ class RunDirectory:
         becomes null.
 
         Returns:
-            The keys of these stages that ``metrics`` lacks, in order. If there are any, the file as it was is kept
-            as ``metrics_before.json``.
+            The keys of these stages that ``metrics`` lacks, in order. If there are any, what the file held is kept in
+            ``metrics_before.json``, beside what earlier measurements left out.
         """
         stages = {key.partition("/")[0] for key in metrics}
         before = self.read_metrics()
@@ -141,7 +141,7 @@ class RunDirectory:
         new = {key: _number(key, value) for key, value in metrics.items()}
         missing = sorted(before.keys() - kept.keys() - new.keys())
         if missing:
-            write_json(self.former_metrics_file, before)
+            write_json(self.former_metrics_file, _read_json(self.former_metrics_file) | before)
         write_json(self.metrics_file, kept | new)
         return missing
 

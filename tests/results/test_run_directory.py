@@ -56,6 +56,8 @@ def test_numbers_that_a_measurement_leaves_out_are_named_and_kept(tmp_path: Path
     assert run.update_metrics({"test/acc": 0.75}) == ["test/epg", "test/fidelity", "test/pxap"]
     assert json.loads(run.former_metrics_file.read_text()) == before
     assert run.read_metrics() == {"val/acc": 0.5, "test/acc": 0.75}
+    assert run.update_metrics({"test/noise": 0.6}) == ["test/acc"]
+    assert json.loads(run.former_metrics_file.read_text()) == before | {"test/acc": 0.75}
 
 
 def test_environment_entries_are_added(tmp_path: Path) -> None:
