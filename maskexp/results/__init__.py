@@ -4,6 +4,7 @@ Example:
     >>> import tempfile
     >>> run = RunDirectory(tempfile.mkdtemp())
     >>> run.update_metrics({"test/acc": 0.9, "test/epg": float("nan")})
+    []
     >>> run.read_metrics()
     {'test/acc': 0.9, 'test/epg': None}
     >>> tabulate({"test/localization/epg": 0.5, "test/localization/epg_random": 0.25})
