@@ -24,12 +24,11 @@ from maskexp.types import OWN
 def boxes(run: Path) -> dict[str, float]:
     """Return both versions of MaxBoxAcc of a run's best checkpoint."""
     checkpoint = run / "checkpoints" / "best.ckpt"
-    method, data = load_method(checkpoint).eval(), data_of_checkpoint(checkpoint, [])
+    method, data = load_method(checkpoint), data_of_checkpoint(checkpoint, [])
     metrics = [MaxBoxAccuracy("v1"), MaxBoxAccuracy("v2")]
     for batch in data.test_dataloader():
         batch = data.on_after_batch_transfer(batch, 0)
-        with torch.enable_grad():
-            prediction = method.explain(batch["image"], batch["label"])
+        prediction = method.explain(batch["image"], batch["label"])
         attribution = prediction.attribution_at(tuple(batch["image"].shape[-2:]), OWN)
         for metric in metrics:
             metric.update(attribution, batch["foreground"], batch["has_foreground"])

@@ -16,6 +16,7 @@ WARM_UP = 3
 """First steps that do not count."""
 
 Precision = Literal["32-true", "bf16-mixed"]
+"""Names of Lightning's."""
 
 Work = Callable[[Any], float]
 """Does the bare work on a batch and returns its seconds of processor time."""
